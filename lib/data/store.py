@@ -1,0 +1,125 @@
+"""Bytes on disk: where the cache is, checksums, locks, and writes that are whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+log = logging.getLogger("lib.data")
+
+WAIT = 1800.0
+"""Seconds to wait for another process that is fetching the same file."""
+
+
+class DataError(Exception):
+    """Data could not be had. The message says what was wrong, what was expected, and what to do."""
+
+
+def cache() -> Path:
+    """The local cache: `$COURSE_HOME/data`, or `.perceptron-to-gpt/data` in the user's home folder."""
+    home = os.environ.get("COURSE_HOME")
+    return (Path(home).expanduser() if home else Path.home() / ".perceptron-to-gpt") / "data"
+
+
+def megabytes(n: int) -> str:
+    return f"{n / 1e6:.1f} MB"
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    """SHA-256 of a file. Size and time are in the key, so that a file that changed is read again."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check(path: Path, size: int, sha256: str) -> None:
+    """Raise `DataError` unless the file at `path` is whole and is the declared one."""
+    stat = path.stat()
+    advice = "Delete that file, or replace it with a good copy, and try again."
+    if stat.st_size < size:
+        raise DataError(f"{path} is cut short: {stat.st_size:,} bytes of {size:,}. {advice}")
+    got = _digest(path, stat.st_size, stat.st_mtime_ns)
+    if got != sha256:
+        raise DataError(
+            f"{path} has the wrong checksum.\n  expected SHA-256 {sha256}\n  got              {got}\n{advice}"
+        )
+
+
+@contextmanager
+def explained(path: Path, size: int = 0) -> Iterator[None]:
+    """Turn the operating system's refusal to write `path` into a `DataError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            need = f" {megabytes(size)} are needed." if size else ""
+            raise DataError(
+                f"The disk is full: {path} could not be written ({error.strerror}).{need} "
+                "Free some space, or set COURSE_HOME to a folder on a larger disk."
+            ) from error
+        raise DataError(
+            f"The data cache cannot be written: {path} ({error.strerror or error}). "
+            "Set COURSE_HOME to a folder that you may write to."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock beside `path`. A second process waits here until the first is done (or has died)."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process is preparing %s; waiting for it", path)
+            try:
+                lock.acquire(timeout=WAIT)
+            except Timeout:
+                raise DataError(
+                    f"Another process has held {lock.lock_file} for {WAIT / 60:.0f} minutes. End it and try again."
+                ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def workspace(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to prepare it in; call with the lock of `path` held.
+
+    What a killed process left there is cleared first: with the lock in hand, nobody else is writing.
+    """
+    folder = path.with_name(path.name + ".tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
+    """Write `path` whole or not at all: into a workspace, onto the disk, then renamed. Call with its lock held."""
+    with explained(path, size), workspace(path) as folder:
+        part = folder / path.name
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
