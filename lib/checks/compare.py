@@ -226,7 +226,7 @@ def _differ_numbers(g: np.ndarray, w: np.ndarray, tol: Tolerance, at: str) -> Di
         what = "NaN (not a number)" if np.isnan(g[~finite & bad]).any() else "infinity"
         return Difference("nan", f"Your answer{at} holds {what}{_place(~finite & bad)}, where a number is expected.")
     gap = np.abs(_wide(g) - _wide(w))
-    gap = np.where(np.isfinite(gap), gap, np.inf) * bad
+    gap = np.where(bad, np.where(np.isfinite(gap), gap, np.inf), 0.0)
     place = np.unravel_index(int(gap.argmax()), gap.shape)
     text = f"The largest difference{at} is {gap[place]:.3g}{_place(place)}: got {g[place]!s}, expected {w[place]!s}."
     if g.dtype.kind == "f" and g.dtype.itemsize <= 4 and _close(g, w, _single(tol)).all():
@@ -256,7 +256,7 @@ def _close(g: np.ndarray, w: np.ndarray, tol: Tolerance) -> np.ndarray:
 
 def _place(at: Any) -> str:
     """` at position (1, 2)` for an index or for the first True of a mask; nothing for a single number."""
-    if isinstance(at, np.ndarray):
+    if isinstance(at, (np.ndarray, np.bool_)):  # comparing two single numbers gives np.bool_
         at = np.unravel_index(int(at.argmax()), at.shape)
     index = tuple(int(i) for i in at)
     return f" at position {index[0] if len(index) == 1 else index}" if index else ""

@@ -14,8 +14,6 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from lib.checks import progress
 from lib.checks.compare import Difference, Tolerance, differ, forgiving, freeze
 from lib.checks.declare import Case, Exercise, Misconception, find
@@ -70,7 +68,7 @@ def diagnose(exercise: Exercise, answer: Any, seed: int) -> Result:
     cases = exercise.draw(seed)
     if not callable(answer) and callable(exercise.reference):
         text = f"check needs the function itself, but it got {short(answer)}."
-        return _fail(exercise, "not-passed", text, "Give its name without brackets, as in check(\"...\", name).")
+        return _fail(exercise, "not-passed", text, 'Give its name without brackets, as in check("...", name).')
     if exercise.use is None and (problem := signature_problem(exercise, answer, cases[0][0])):
         return _fail(exercise, "signature", f"Your function has the wrong arguments. {problem}")
     trials = _try(exercise, answer, cases)
@@ -183,7 +181,12 @@ def _pass(exercise: Exercise, n: int) -> Result:
 
 
 def _fail(
-    exercise: Exercise, kind: str, *said: str, code: str = "", footer: tuple[str, ...] = (), misconception: str | None = None
+    exercise: Exercise,
+    kind: str,
+    *said: str,
+    code: str = "",
+    footer: tuple[str, ...] = (),
+    misconception: str | None = None,
 ) -> Result:
     heading = f"{exercise.number} {exercise.title}: not yet"
     ask = (f'hint("{exercise.number}") shows a hint.',) if not footer else footer
@@ -192,7 +195,7 @@ def _fail(
 
 def _unwritten(exercise: Exercise) -> Result:
     heading = f"{exercise.number} {exercise.title}: not written yet"
-    said = f"Write your answer in the cell above, run that cell, then run the check again. About {exercise.minutes} minutes."
+    said = f"Write your answer above, run that cell, then run the check again. About {exercise.minutes} minutes."
     ask = f'hint("{exercise.number}") shows a hint.'
     return Result("○", heading, BLUE, (said,), footer=(ask,), kind="unwritten")
 
@@ -211,7 +214,7 @@ def _changes(exercise: Exercise, trial: Trial, answer: Any, seed: int) -> Result
 def _diagnose_value(exercise: Exercise, answer: Any) -> Result:
     tol = _tolerance(exercise)
     if callable(answer):
-        return _fail(exercise, "type", "A value is expected here, but check got a function. Call it, or give its result.")
+        return _fail(exercise, "type", "A value is expected here, not a function. Call it and give its result.")
     got, want = freeze(answer), freeze(exercise.reference)
     fault = differ(got, want, tol)
     if fault is None:
@@ -219,7 +222,8 @@ def _diagnose_value(exercise: Exercise, answer: Any) -> Result:
     for tolerance in (tol, forgiving(tol)):
         for m in exercise.misconceptions if differ(got, want, tolerance) else ():
             if differ(got, freeze(m.answer), tolerance) is None:
-                return _named(exercise, m, True, trials=[], failing=[Trial(Case(""), 0, Outcome(got), Outcome(want), fault)])
+                trial = Trial(Case("the value"), 0, Outcome(got), Outcome(want), fault)
+                return _named(exercise, m, True, trials=[], failing=[trial])
     if got.kind == "none":
         return _fail(exercise, "none", "Your answer is None. Give it a value first.", footer=(_next_hint(exercise),))
     # The expected value is the answer itself, so it is not shown.
@@ -232,7 +236,7 @@ def _unknown(exercise: Exercise, trial: Trial, right: int, total: int, seed: int
     assert fault is not None
     code = _show_case(exercise, trial)
     said = {
-        "endless": f"Your code was stopped after {exercise.seconds:g} seconds: it loops without end, or is far too slow.",
+        "endless": f"Your code was stopped after {exercise.seconds:g} seconds. It loops without end, or is far too slow.",
         "prints": "Your function prints its result instead of returning it. Put `return` where `print` is.",
         "none": "Your function returns nothing (None). End it with `return` and the result.",
         "exception": f"Your code raises {type(got.error).__name__}: {got.error}",

@@ -82,7 +82,7 @@ class Exercise:
         return tuple(inspect.signature(self.reference).parameters)
 
     def draw(self, seed: int, draws: int = DRAWS) -> list[tuple[Case, int]]:
-        """All cases of one check, each with the seed it runs under: `draws` of each random case, then the fixed ones."""
+        """The cases of one check, each with the seed it runs under: `draws` of each random case, then the fixed ones."""
         drawn, fixed = [], []
         for i, case in enumerate(self.cases):
             if isinstance(case, Case):
@@ -121,7 +121,7 @@ def modules(chapter: int | None = None) -> Iterator[Any]:
 
 def exercises(chapter: int | None = None) -> list[Exercise]:
     """All declared exercises, of one chapter or of the course, in order."""
-    found = [e for module in modules(chapter) for e in module.EXERCISES]
+    found = [e for module in modules(chapter) for e in getattr(module, "EXERCISES", ())]
     return sorted(found, key=lambda e: _parts(e.number) or (0, 0))
 
 

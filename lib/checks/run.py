@@ -108,16 +108,16 @@ def _interrupt(thread: int, is_main: bool) -> None:
 def _same_luck(seed: int) -> Iterator[None]:
     """Seed the global random numbers for one run, and put back what they were."""
     torch = sys.modules.get("torch")
-    saved = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
+    saved = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None  # noqa: NPY002
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     if torch:
         torch.manual_seed(seed)
     try:
         yield
     finally:
         random.setstate(saved[0])
-        np.random.set_state(saved[1])
+        np.random.set_state(saved[1])  # noqa: NPY002
         if torch:
             torch.set_rng_state(saved[2])
 
