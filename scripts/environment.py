@@ -1,4 +1,4 @@
-"""The environment in `.venv`: made where it is missing, mended where it is half-made, updated where the lock has changed.
+"""The environment in `.venv`: made where it is missing or half-made, updated where the lock has changed.
 
 Runs before anything is installed, so it uses the standard library alone. The stamp is written last: an environment
 without one was interrupted, and is made again from nothing.
@@ -74,7 +74,7 @@ def _create() -> None:
         sys.exit(f"This Python cannot make environments. On Debian or Ubuntu: sudo apt install {name}-venv")
     if Path(sys.prefix).resolve() == VENV.resolve():
         sys.exit(".venv has to be made again, and it is active here. Type `deactivate` and run the same command again.")
-    print(f"Making .venv with Python {'.'.join(map(str, sys.version_info[:3]))}. This is done once and takes a few minutes.")
+    print(f"Making .venv with {name}. This is done once and takes a few minutes.")
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True)
     if made.returncode:
         sys.exit(f"Python could not make .venv:\n{made.stdout}{made.stderr}")
@@ -86,12 +86,21 @@ def _install() -> None:
     pip([torch], f"1/3 {torch}, by far the largest", condensed=not sys.stdout.isatty())
     pip(["-r", str(LOCK)], "2/3 the packages of requirements.lock")
     pip(["--no-deps", "--no-build-isolation", "-e", str(ROOT)], "3/3 the course, and its kernel")
-    kernel = ["-m", "ipykernel", "install", "--sys-prefix", "--name", "python3", "--display-name", "From Perceptron to GPT"]
+    kernel = [
+        "-m",
+        "ipykernel",
+        "install",
+        "--sys-prefix",
+        "--name",
+        "python3",
+        "--display-name",
+        "From Perceptron to GPT",
+    ]
     subprocess.run([python(), *kernel], check=True, capture_output=True)
 
 
 def pip(arguments: Sequence[str], title: str, condensed: bool = True) -> None:
-    """`pip install`, its output condensed to what moves: on a terminal one changing line, elsewhere the large downloads."""
+    """`pip install`, its output condensed: on a terminal to one changing line, elsewhere to the large downloads."""
     print(title, flush=True)
     command = [python(), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
     said: list[str] = []
@@ -105,8 +114,10 @@ def pip(arguments: Sequence[str], title: str, condensed: bool = True) -> None:
     else:
         code = subprocess.call(command)
     if code:
-        sys.exit(f"{''.join(said[-15:])}\nStep {title} failed; pip's last lines above say why. Run the same command again "
-                 "once that is mended: what was downloaded is kept.")
+        sys.exit(
+            f"{''.join(said[-15:])}\nStep {title} failed; pip's last lines above say why. Run the same command again "
+            "once that is mended: what was downloaded is kept."
+        )
 
 
 def _show(line: str) -> None:

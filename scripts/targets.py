@@ -20,7 +20,11 @@ CHECKS = {
     "types": [["-m", "pyright"]],
     "unit tests": [["-m", "pytest", "tests", "-n", "2", "-q"]],
     "notebooks": [["scripts/nbval_notebooks.py"]],
-    "in step": [["scripts/build_exercises.py", "--check"], ["scripts/sync.py", "--check"], ["scripts/home.py", "--check"]],
+    "in step": [
+        ["scripts/build_exercises.py", "--check"],
+        ["scripts/sync.py", "--check"],
+        ["scripts/home.py", "--check"],
+    ],
 }
 
 
@@ -29,10 +33,14 @@ def learn() -> int:
     began = time.perf_counter()
     python = environment.ensure()
     if subprocess.call([python, "-m", "lib.cli", "data", "fetch", "--core"], cwd=ROOT):
-        print("Not all the data is here yet: see above. MNIST is part of the course, so the first chapters work;\n"
-              "`course data fetch --core` brings the rest once the network is back.")
+        print(
+            "Not all the data is here yet: see above. MNIST is part of the course, so the first chapters work;\n"
+            "`course data fetch --core` brings the rest once the network is back."
+        )
     port = _port(os.environ.get("PORT", ""))
-    print(f"Ready in {time.perf_counter() - began:.1f} s. JupyterLab follows on port {port}; Ctrl-C stops it.", flush=True)
+    print(
+        f"Ready in {time.perf_counter() - began:.1f} s. JupyterLab follows on port {port}; Ctrl-C stops it.", flush=True
+    )
     command = [python, "-m", "jupyter", "lab", "notebooks/00_start_here.ipynb", "--ServerApp.log_level=WARN"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if not _display():
@@ -89,7 +97,13 @@ def _stage(command: list[str], home: str) -> tuple[int, str]:
     """Run one check and show its output; return its exit code and pytest's closing line where there is one."""
     closing = ""
     env = _steady() | {"COURSE_HOME": home, "PYTHONHASHSEED": "0"}
-    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8", "errors": "replace"}
+    pipe = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+        "encoding": "utf-8",
+        "errors": "replace",
+    }
     with subprocess.Popen(command, cwd=ROOT, env=env, **pipe) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
@@ -113,8 +127,27 @@ def lock() -> int:
         constraint = os.path.join(folder, "torch.txt")
         with open(constraint, "w", encoding="utf-8") as file:
             file.write(torch + "\n")
-        command = [uv, "-m", "uv", "pip", "compile", "pyproject.toml", "--all-extras", "--universal", "--python-version", "3.10"]
-        command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "-q", "-c", constraint]
+        command = [
+            uv,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "pyproject.toml",
+            "--all-extras",
+            "--universal",
+            "--python-version",
+            "3.10",
+        ]
+        command += [
+            "--no-header",
+            "--no-annotate",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+            "-q",
+            "-c",
+            constraint,
+        ]
         compiled = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     # torch's own packages are left to torch: which of them a machine needs depends on the build that it gets.
     own = ("torch", "triton", "nvidia-", "cuda-")
@@ -127,7 +160,9 @@ def lock() -> int:
 def clean() -> int:
     """remove .venv and everything else that can be made again"""
     folders = [ROOT / name for name in (".venv", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")]
-    folders += [path for pattern in ("*.egg-info", "**/__pycache__", "**/.ipynb_checkpoints") for path in ROOT.glob(pattern)]
+    folders += [
+        path for pattern in ("*.egg-info", "**/__pycache__", "**/.ipynb_checkpoints") for path in ROOT.glob(pattern)
+    ]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
@@ -152,7 +187,9 @@ TARGETS: dict[str, tuple[str, Callable[[], int]]] = {
     "outputs": _run('run notebooks and store their outputs (NB="notebooks/10_perceptron.ipynb")', "scripts/outputs.py"),
     "mutants": _run("change every solution and count how many changes its check finds", "scripts/mutants.py"),
     "verify": _run("compare every implementation with its reference; write docs/verified.md", "scripts/verify.py"),
-    "home": _run("point badges and setup cells at your own copy (URL=https://github.com/you/course)", "scripts/home.py"),
+    "home": _run(
+        "point badges and setup cells at your own copy (URL=https://github.com/you/course)", "scripts/home.py"
+    ),
     "bench": _run("speed beside torch", "bench/grad.py"),
     **{function.__name__: (function.__doc__ or "", function) for function in (lock, clean, help)},
 }

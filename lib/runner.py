@@ -1,0 +1,139 @@
+"""Running notebooks from top to bottom, and measuring them: `course run` and `make course` are both this.
+
+Nothing is stored: the notebook runs in memory, in an empty folder, as someone would run it anywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from lib import ROOT
+
+if TYPE_CHECKING:
+    import nbformat
+
+MB = 2**20
+CELL_LIMIT = 600
+"""Seconds after which a cell counts as stuck."""
+
+
+class ChapterError(ValueError):
+    """There is no such chapter, or none at all."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of a notebook took; `error` is "" where it reached its end."""
+
+    path: Path
+    seconds: float
+    peak: int
+    """Bytes: the most that the kernel and its children held at once."""
+    error: str = ""
+
+
+def chapters(numbers: Iterable[str] = (), folder: Path = ROOT / "notebooks") -> list[Path]:
+    """The lessons of these numbers ("10", or "10_perceptron"), all of them where none is given."""
+    every = {path.name.partition("_")[0]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    if not every:
+        raise ChapterError(f"There are no notebooks in {folder}.")
+    wanted = [number.partition("_")[0].zfill(2) for number in numbers]
+    for number in wanted:
+        if number not in every:
+            raise ChapterError(
+                f"There is no chapter {number}. Did you mean {every[_nearest(number, list(every))].stem}?"
+            )
+    return [every[number] for number in wanted or every]
+
+
+def _nearest(number: str, known: list[str]) -> str:
+    if number.isdecimal():
+        return min(known, key=lambda other: abs(int(other) - int(number)))
+    return (difflib.get_close_matches(number, known, n=1, cutoff=0) or known)[0]
+
+
+def run(path: Path) -> Run:
+    """Execute a notebook in a kernel of its own, with a bar that counts its code cells."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from tqdm import tqdm
+
+    notebook = nbformat.read(path, as_version=4)
+    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    error = ""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        client = NotebookClient(notebook, timeout=CELL_LIMIT, resources={"metadata": {"path": folder}})
+        began = time.perf_counter()
+        with client.setup_kernel(), Peak(_process(client)) as peak, tqdm(code, desc=path.stem, unit="cell") as bar:
+            try:
+                for i, cell in bar:
+                    client.execute_cell(cell, i)
+            except CellExecutionError as failure:
+                error = f"{failure.ename}: {failure.evalue}\nin the cell\n{_first_lines(cell)}"
+            except (CellTimeoutError, DeadKernelError) as failure:
+                error = f"{type(failure).__name__} in the cell\n{_first_lines(cell)}"
+            seconds = time.perf_counter() - began
+    return Run(path, seconds, peak.most, error)
+
+
+def _process(client: object) -> int:
+    """The process id of a client's kernel."""
+    return client.km.provisioner.process.pid  # type: ignore[attr-defined]
+
+
+def _first_lines(cell: nbformat.NotebookNode, n: int = 5) -> str:
+    return "\n".join(f"    {line}" for line in cell.source.splitlines()[:n])
+
+
+class Peak:
+    """Watches a process and its children, and keeps the most memory (resident) that they held together."""
+
+    def __init__(self, pid: int, every: float = 0.1) -> None:
+        self.pid, self.every, self.most = pid, every, 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        while not self._done.wait(self.every):
+            self.most = max(self.most, resident(self.pid))
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+        self.most = max(self.most, resident(self.pid))
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process and all its children hold in memory; 0 where it has ended."""
+    import psutil
+
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        for each in [process, *process.children(recursive=True)]:
+            try:
+                total += each.memory_info().rss
+            except psutil.NoSuchProcess:  # a child that ended between the two lines
+                continue
+    except psutil.NoSuchProcess:
+        pass
+    return total
+
+
+def line(run: Run) -> str:
+    """One line on a run, for the terminal."""
+    end = "ok" if not run.error else f"FAILED\n{run.error}"
+    return f"{run.path.stem:<28} {run.seconds:6.1f} s  {run.peak / MB:6.0f} MB  {end}"
