@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from lib.checks.compare import Tolerance
+
 DRAWS = 8
 """How many fresh draws each random case gets in one check."""
 
@@ -73,6 +75,10 @@ class Exercise:
         need(set(self.changes) <= set(self.argument_names()), "`changes` must name arguments; see `names`")
 
     @property
+    def tolerance(self) -> Tolerance:
+        return Tolerance(self.rtol, self.atol, self.same_dtype)
+
+    @property
     def is_value(self) -> bool:
         return not callable(self.reference) and self.use is None
 
@@ -82,7 +88,7 @@ class Exercise:
         return tuple(inspect.signature(self.reference).parameters)
 
     def draw(self, seed: int, draws: int = DRAWS) -> list[tuple[Case, int]]:
-        """The cases of one check, each with the seed it runs under: `draws` of each random case, then the fixed ones."""
+        """The cases of one check, each with the seed it runs under: `draws` of each random case, then the fixed."""
         drawn, fixed = [], []
         for i, case in enumerate(self.cases):
             if isinstance(case, Case):

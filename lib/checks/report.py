@@ -32,7 +32,7 @@ class Panel:
 
     def _repr_html_(self) -> str:
         def text(paragraphs: tuple[str, ...]) -> str:
-            return "".join(f'<p style="margin:.3em 0">{html.escape(p)}</p>' for p in paragraphs)
+            return "".join(f'<p style="margin:.3em 0;white-space:pre-line">{html.escape(p)}</p>' for p in paragraphs)
 
         code = f'<pre style="margin:.3em 0;white-space:pre-wrap">{html.escape(self.code)}</pre>' if self.code else ""
         return (
