@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import os
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbfiles import ENVIRONMENT, every, store, text_of
 from nbformat import NotebookNode
+from PIL import Image
 
 LIMIT = 500_000
 """Bytes of a stored notebook."""
@@ -49,6 +51,16 @@ def tidy(notebook: NotebookNode) -> None:
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = lighter(output.data["image/png"])
+
+
+def lighter(image: str) -> str:
+    """The same PNG (in base64) in at most 256 colours: a third of the bytes, and hardly a difference to the eye."""
+    picture = Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB")
+    smaller = io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
+    return min(image, base64.b64encode(smaller.getvalue()).decode(), key=len)
 
 
 def excused(notebook: NotebookNode) -> tuple[int, int]:
