@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.data import access, sources, store
-from lib.data.catalog import Entry, Images
+from lib.data.entry import Images
 from lib.data.store import DataError
 
 if TYPE_CHECKING:
@@ -19,19 +19,21 @@ BATCH = 1000
 
 
 def arrays(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """`x, y` of one split: images uint8 (N, H, W) or (N, H, W, 3), labels int64 (N,), or masks where the entry has masks.
+    """`x, y` of one split: images uint8 (N, H, W) or (N, H, W, 3); labels int64 (N,), or masks if it has them.
 
-    The first call decodes into the cache; later ones map the file, copy-on-write: pages are read when they are needed, what
-    you change stays in memory, and `torch.from_numpy(x)` works without a copy.
+    The first call decodes into the cache; later ones map the file, copy-on-write: pages are read when they are needed,
+    what you change stays in memory, and `torch.from_numpy(x)` needs no copy.
     """
     entry = access.entry_of(name)
     if entry.images is None:
         raise DataError(f"{name} holds no images ({entry.what}). Use load({name!r}).")
-    rows, key = _identity(entry, split)
-    paths = [store.cache() / "arrays" / name / f"{split}-{key}-{axis}.npy" for axis in "xy"]
+    found = sources.find(entry, split)
+    part = next(s.part_name for s in found.splits if s.name == split)
+    folder = store.cache() / "arrays" / name / found.key(part)[:32]  # an array never outlives the bytes it was made of
+    paths = [folder / f"{split}-{axis}.npy" for axis in "xy"]
     if not all(path.is_file() for path in paths):
-        with store.locked(paths[0]):
-            dataset = sources.cut(sources.find(entry, split))[split]
+        with store.locked(folder):
+            dataset = sources.cut(entry, found)[split]
             for path, column in zip(paths, (entry.images.x, entry.images.y), strict=True):
                 if not path.is_file():
                     _write(path, dataset, column, entry.images)
@@ -39,15 +41,8 @@ def arrays(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _identity(entry: Entry, split: str) -> tuple[int, str]:
-    """Rows of the split and the short name of the bytes it is made of, so that an array never outlives its source."""
-    found = sources.find(entry, split)
-    declared = next(s for s in found.splits if s.name == split)
-    return declared.rows, found.key(declared.part or declared.name)[:16]
-
-
 def _write(path: Path, dataset: Dataset, column: str, images: Images) -> None:
-    """One column into a .npy file, batch by batch through ordinary writes: a full disk then raises and does not crash."""
+    """One column into a .npy file, batch by batch. Written, not mapped: a full disk then raises and does not crash."""
     from tqdm import tqdm
 
     shape: tuple[int, ...] | None = None

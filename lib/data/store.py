@@ -1,4 +1,8 @@
-"""Bytes on disk: where the cache is, checksums, locks, and writes that are whole or not there at all."""
+"""Bytes on disk: where the cache is, checksums, locks, and writes that are whole or not there at all.
+
+Every write goes to a temporary folder beside its target, under the target's lock, and is renamed into place when it is
+complete and on the disk. A killed process leaves at most that folder, which nobody reads and the next writer clears.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,24 @@ import hashlib
 import logging
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger("lib.data")
 
 WAIT = 1800.0
 """Seconds to wait for another process that is fetching the same file."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the operating system says when there is no room: disk, quota, largest file."""
 
 
 class DataError(Exception):
@@ -29,8 +42,11 @@ def cache() -> Path:
     return (Path(home).expanduser() if home else Path.home() / ".perceptron-to-gpt") / "data"
 
 
-def megabytes(n: int) -> str:
-    return f"{n / 1e6:.1f} MB"
+def bar(total: int, what: str) -> tqdm[NoReturn]:
+    """A progress bar in bytes that shows itself after two seconds and goes when it is done."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=what, unit="B", unit_scale=True, delay=2, leave=False)
 
 
 @functools.lru_cache(maxsize=256)
@@ -43,6 +59,11 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
+def forget() -> None:
+    """Let the next `check` of each file read it again."""
+    _digest.cache_clear()
+
+
 def check(path: Path, size: int, sha256: str) -> None:
     """Raise `DataError` unless the file at `path` is whole and is the declared one."""
     stat = path.stat()
@@ -51,9 +72,11 @@ def check(path: Path, size: int, sha256: str) -> None:
         raise DataError(f"{path} is cut short: {stat.st_size:,} bytes of {size:,}. {advice}")
     got = _digest(path, stat.st_size, stat.st_mtime_ns)
     if got != sha256:
-        raise DataError(
-            f"{path} has the wrong checksum.\n  expected SHA-256 {sha256}\n  got              {got}\n{advice}"
-        )
+        raise DataError(f"{path} has the wrong checksum.\n{compare(sha256, got)}\n{advice}")
+
+
+def compare(expected: str, got: str) -> str:
+    return f"  expected SHA-256 {expected}\n  got              {got}"
 
 
 @contextmanager
@@ -62,8 +85,8 @@ def explained(path: Path, size: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            need = f" {megabytes(size)} are needed." if size else ""
+        if error.errno in FULL:
+            need = f" {size / 1e6:.1f} MB are needed." if size else ""
             raise DataError(
                 f"The disk is full: {path} could not be written ({error.strerror}).{need} "
                 "Free some space, or set COURSE_HOME to a folder on a larger disk."
@@ -123,3 +146,25 @@ def whole(path: Path, size: int = 0) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+
+
+def copy(source: IO[bytes], origin: str, target: Path, size: int, sha256: str) -> None:
+    """Copy an open file into the cache at `target`, once; a wrong checksum is an error that names its `origin`."""
+    with locked(target):
+        if target.is_file():
+            return check(target, size, sha256)
+        digest = hashlib.sha256()
+        with whole(target, size) as file, bar(size, f"copying {target.name}") as progress:
+            while block := _block(source, origin):
+                file.write(block)
+                digest.update(block)
+                progress.update(len(block))
+            if digest.hexdigest() != sha256:
+                raise DataError(f"{origin} has the wrong checksum.\n{compare(sha256, digest.hexdigest())}")
+
+
+def _block(source: IO[bytes], origin: str) -> bytes:
+    try:
+        return source.read(1 << 20)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{origin} cannot be read: {error}") from error
