@@ -28,13 +28,12 @@ def draw_graph(root: Node | Tensor, **names: Node | Tensor) -> Figure:
     if len(order) > MOST_NODES:
         raise ValueError(f"draw_graph: {len(order)} nodes are too many to read; draw at most {MOST_NODES}")
 
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
     place = layout(order)
     columns = 1 + max(x for x, _ in place.values())
     height = 1 + max(y for _, y in place.values()) - min(y for _, y in place.values())
-    figure = Figure(figsize=(1.9 * columns + 0.4, 0.95 * height + 0.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = plt.subplots(figsize=(1.9 * columns + 0.4, 0.95 * height + 0.4), layout="constrained")
     axes.axis("off")
     axes.set_xlim(-0.6, columns - 0.4)
     label = {node: name for name, node in names.items()}
@@ -81,9 +80,9 @@ def describe(node: Node | Tensor, name: str) -> str:
     if isinstance(node, Tensor) and node.size > 1:
         lines = [title, str(node.shape)]
     else:
-        data = node.data if isinstance(node, Node) else node.item()
+        data = node.item() if isinstance(node, Tensor) else node.data
         lines = [title, f"{data:.4g}"]
-    if isinstance(node, Node):
+    if not isinstance(node, Tensor):  # also a Node that a reader built in a notebook
         lines.append(f"grad {node.grad:.4g}")
     elif node.grad is not None:
         lines.append(f"grad {node.grad.item():.4g}" if node.size == 1 else "has grad")
