@@ -64,6 +64,10 @@ def progress(
 
     if more and not merge:
         raise fail("Files are for --merge: course progress --merge anna.json ben.json")
+    if merge and not any(path.is_file() for path in [*merge, *(more or [])]):
+        raise fail(
+            "None of these files is there. A learner's file is progress.json in $COURSE_HOME or ~/.perceptron-to-gpt."
+        )
     try:
         typer.echo(kept.merge([*merge, *(more or [])]) if merge else kept.table())
     except (OSError, ValueError) as error:
@@ -78,7 +82,9 @@ def list_() -> None:
     rows = [data.status(name) for name in data.CATALOG]
     width = max(len(row.name) for row in rows)
     for row in rows:
-        typer.echo(f"{row.name:<{width}}  {'here' if row.ready else 'to fetch':<8}  {row.source}")
+        typer.echo(f"{row.name:<{width}}  {row.what}\n{'':<{width}}  {'here, ' if row.ready else ''}{row.source}")
+        if row.note:
+            typer.echo(f"{'':<{width}}  note: {row.note}")
 
 
 @store.command()
@@ -99,10 +105,11 @@ def verify(names: Names = None) -> None:
     """Compare the checksum of every file that is here with the one in the catalogue."""
     from lib import data
 
-    _each(
-        names or [name for name in data.CATALOG if data.available(name)],
-        lambda name: f"{len(data.verify(name))} files right",
-    )
+    def check(name: str) -> str:
+        files = data.verify(name)
+        return f"right: {', '.join(map(str, files))}" if files else "no files of its own here"
+
+    _each(names or [name for name in data.CATALOG if data.available(name)], check)
 
 
 def _each(names: list[str], action: Callable[[str], str]) -> None:

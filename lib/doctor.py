@@ -11,10 +11,13 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lib import ROOT
 from lib.bootstrap import Requirement, installed, old, requirements
+
+if TYPE_CHECKING:
+    from lib.data import Status
 
 GB = 2**30
 LEAST_MEMORY = 4 * GB
@@ -78,12 +81,12 @@ def gpu(cuda: str | None, mps: bool, nvidia: bool) -> Finding:
     return Finding("GPU", "none; not needed")
 
 
-def data(core: Mapping[str, bool]) -> list[Finding]:
-    """`core`: for each data set of the first chapters, whether it is on this machine."""
-    absent = [name for name, there in core.items() if not there]
+def data(core: Sequence[Status]) -> list[Finding]:
+    """`core`: what is known of each data set of the first chapters."""
+    absent = [each for each in core if not each.ready]
     if not absent:
-        return [Finding("data", f"here: {', '.join(core)}")]
-    return [Finding("data", f"not here yet: {name}", f"course data fetch {name}") for name in absent]
+        return [Finding("data", f"here: {', '.join(each.name for each in core)}")]
+    return [Finding("data", f"{each.name}: {each.source}", f"course data fetch {each.name}") for each in absent]
 
 
 def examine() -> list[Finding]:
@@ -104,7 +107,7 @@ def examine() -> list[Finding]:
         findings.append(gpu(name, torch.backends.mps.is_available(), shutil.which("nvidia-smi") is not None))
     from lib import data as store
 
-    findings += data({name: store.available(name) for name, entry in store.CATALOG.items() if entry.core})
+    findings += data([store.status(name) for name, entry in store.CATALOG.items() if entry.core])
     where = existing(store.cache())
     findings.append(disk(shutil.disk_usage(where).free, where))
     return findings

@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
+from nbfiles import text_of
 
 from lib import ROOT
-from notebooks import text_of
 
 HOME = re.compile(r'^home = "(.*)"$', re.MULTILINE)
 BADGES = re.compile(r"<!-- badges -->.*?<!-- /badges -->", re.DOTALL)

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbfiles import every
 
 from lib import ROOT, data
-from notebooks import every
 
 
 def lacking(path: Path) -> str:

@@ -41,7 +41,8 @@ def learn() -> int:
     print(
         f"Ready in {time.perf_counter() - began:.1f} s. JupyterLab follows on port {port}; Ctrl-C stops it.", flush=True
     )
-    command = [python, "-m", "jupyter", "lab", "notebooks/00_start_here.ipynb", "--ServerApp.log_level=WARN"]
+    command = [python, "-m", "jupyter", "lab", "--log-level=WARN", "--LabApp.log_level=WARN"]
+    command += ["--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if not _display():
         command += ["--no-browser"]
