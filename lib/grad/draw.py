@@ -37,8 +37,9 @@ def draw_graph(root: Node | Tensor, **names: Node | Tensor) -> Figure:
     axes.axis("off")
     axes.set_xlim(-0.6, columns - 0.4)
     label = {node: name for name, node in names.items()}
+    boxes: dict = {}
     for node in order:
-        box = axes.annotate(
+        text = axes.annotate(
             describe(node, label.get(node, "")),
             place[node],
             ha="center",
@@ -46,9 +47,10 @@ def draw_graph(root: Node | Tensor, **names: Node | Tensor) -> Figure:
             fontsize=8,
             bbox={"boxstyle": "round", "facecolor": "#e8f0fe" if node._prev else "#fef3d8", "edgecolor": "#555555"},
         )
-        for parent in node._prev:
-            arrow = {"arrowstyle": "-|>", "color": "#888888", "shrinkA": 26, "shrinkB": 26, "linewidth": 1}
-            axes.annotate("", place[node], place[parent], arrowprops=arrow, zorder=box.get_zorder() - 1)
+        boxes[node] = text.get_bbox_patch()
+        for parent in node._prev:  # drawn after the boxes, whose size is known only then, from edge to edge
+            arrow = {"arrowstyle": "-|>", "color": "#888888", "patchA": boxes[parent], "patchB": boxes[node]}
+            axes.annotate("", place[node], place[parent], arrowprops=arrow, zorder=text.get_zorder() + 1)
     ys = [y for _, y in place.values()]
     axes.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
     return figure

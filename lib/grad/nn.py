@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lib.grad.functions import integers, layer_norm, linear
 from lib.grad.tensor import Tensor
@@ -65,7 +66,9 @@ class Linear(Module):
     Rectifiers", equation 10, gives for a leaky ReLU of slope sqrt(5).
     """
 
-    def __init__(self, d_in: int, d_out: int, *, rng: np.random.Generator, bias: bool = True, dtype=np.float64):
+    def __init__(
+        self, d_in: int, d_out: int, *, rng: np.random.Generator, bias: bool = True, dtype: DTypeLike = np.float64
+    ):
         bound = 1 / math.sqrt(d_in)
         self.weight = Tensor(rng.uniform(-bound, bound, (d_out, d_in)), requires_grad=True, dtype=dtype)
         self.bias = Tensor(rng.uniform(-bound, bound, d_out), requires_grad=True, dtype=dtype) if bias else None
@@ -83,7 +86,7 @@ class MLP(Module):
         *,
         rng: np.random.Generator,
         activation: Callable[[Tensor], Tensor] = Tensor.relu,
-        dtype=np.float64,
+        dtype: DTypeLike = np.float64,
     ):
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes must name the input and the output at least, got {list(sizes)}")
@@ -102,7 +105,7 @@ class Embedding(Module):
     Raises TypeError for ids that are not integers, IndexError for one that is not from 0 to n - 1.
     """
 
-    def __init__(self, n: int, d: int, *, rng: np.random.Generator, dtype=np.float64):
+    def __init__(self, n: int, d: int, *, rng: np.random.Generator, dtype: DTypeLike = np.float64):
         self.weight = Tensor(rng.standard_normal((n, d)), requires_grad=True, dtype=dtype)
 
     def forward(self, ids) -> Tensor:
@@ -120,7 +123,7 @@ class LayerNorm(Module):
     Source: J. Ba, J. Kiros, G. Hinton (2016), "Layer Normalization", equation 4; eps as in torch.
     """
 
-    def __init__(self, d: int, *, eps: float = 1e-5, dtype=np.float64):
+    def __init__(self, d: int, *, eps: float = 1e-5, dtype: DTypeLike = np.float64):
         self.weight = Tensor(np.ones(d), requires_grad=True, dtype=dtype)
         self.bias = Tensor(np.zeros(d), requires_grad=True, dtype=dtype)
         self.eps = eps

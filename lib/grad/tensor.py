@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lib.grad.memory import Memory
 from lib.grad.rules import RULES
@@ -44,7 +45,7 @@ class Tensor:
     __slots__ = ("_array", "_memory", "_op", "_options", "_prev", "_versions", "grad", "requires_grad")
     __array_ufunc__ = None  # array + tensor is left to Tensor.__radd__
 
-    def __init__(self, data, requires_grad: bool = False, dtype=None):
+    def __init__(self, data, requires_grad: bool = False, dtype: DTypeLike | None = None):
         if isinstance(data, Tensor):
             raise TypeError("Tensor: the data is a Tensor already; use it, or its .detach() for one without history")
         array = np.array(data, dtype=dtype)
@@ -117,7 +118,7 @@ class Tensor:
 
     def __repr__(self) -> str:
         array = np.array2string(self._array, precision=4, separator=", ", prefix="Tensor(")
-        notes = [f"op={self._op!r}"] if self._op else ["requires_grad=True"] if self.requires_grad else []
+        notes = ["requires_grad=True"] if self.requires_grad else []
         if self.dtype != np.float64:
             notes.append(f"dtype={self.dtype}")
         return f"Tensor({', '.join([array, *notes])})"
