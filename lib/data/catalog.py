@@ -1,11 +1,14 @@
-"""Every data set the course can use, one declarative entry each. No code here decides anything.
+"""Every data set the course can use, one declarative entry each; and the look-up by name.
 
 An entry lists where the data can come from and what must come: rows of each split, bytes and SHA-256 of each file.
 """
 
 from __future__ import annotations
 
+import difflib
+
 from lib.data.entry import Entry, File, Hub, Images, Package, Split
+from lib.data.store import DataError
 
 
 def _files(folder: str, *files: tuple[str, int, str]) -> tuple[File, ...]:
@@ -317,3 +320,13 @@ _ENTRIES = [
 ]
 
 CATALOG: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def entry_of(name: str) -> Entry:
+    """The entry of that name; an unknown name is an error that suggests the nearest."""
+    if name in CATALOG:
+        return CATALOG[name]
+    short = {key.rpartition("/")[2].lower(): key for key in CATALOG}
+    near = difflib.get_close_matches(name.rpartition("/")[2].lower(), short, n=1, cutoff=0.4)
+    guess = f" Did you mean {short[near[0]]!r}?" if near else ""
+    raise DataError(f"There is no data set {name!r} in the catalogue.{guess} `course data list` shows them all.")

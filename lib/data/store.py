@@ -99,12 +99,14 @@ def explained(path: Path, size: int = 0) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside `path`. A second process waits here until the first is done (or has died)."""
+    """Hold the lock that guards writing `path`. A second process waits here until the first is done, or has died."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path.with_name(path.name + ".lock"))
+    locks = cache() / "locks"
+    lock = FileLock(locks / (hashlib.sha256(str(path).encode()).hexdigest()[:16] + ".lock"))
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        locks.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
