@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +83,7 @@ def setup() -> None:
     """Make this interpreter fit for the course. Prints nothing where it is."""
     if sys.version_info < (3, 10):  # noqa: UP036 (the setup cell can meet any Python)
         raise SetupError(f"The course needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
+    warnings.filterwarnings("ignore", message="IProgress not found")  # a text bar serves as well
     wanted = requirements("course")
     versions = {r.name: version for r in wanted if (version := installed(r.name))}
     for r in wanted:

@@ -15,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 
+import home
 import nbformat
 from nbfiles import store, text_of
 from nbformat import NotebookNode
@@ -147,7 +148,7 @@ def build(check: bool = False, root: Path = ROOT) -> list[str]:
     for path in solutions:
         try:
             solution = with_hints(nbformat.read(path, as_version=4))
-            exercise = exercise_of(solution)
+            exercise = home.stamped(exercise_of(solution), home.current(), f"exercises/{path.name}")
         except Fault as fault:
             raise Fault(f"solutions/{path.name}, {fault}") from fault
         for target, made in ((path, solution), (root / "exercises" / path.name, exercise)):

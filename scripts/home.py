@@ -71,49 +71,58 @@ def stamped(notebook: nbformat.NotebookNode, url: str, path: str) -> nbformat.No
     return notebook
 
 
+def current(root: Path = ROOT) -> str:
+    """The home that pyproject.toml names."""
+    found = HOME.search((root / "pyproject.toml").read_text("utf-8"))
+    if found is None:
+        raise ValueError('pyproject.toml has no line `home = "https://..."` under [tool.course].')
+    return normal(found[1])
+
+
 def changes(url: str, root: Path = ROOT) -> dict[Path, str]:
     """Every file that stamping would change, with its new text."""
-    texts = {root / "pyproject.toml": lambda text: HOME.sub(f'home = "{url}"', text, count=1)}
-    texts[root / "README.md"] = lambda text: marked(text, url, "notebooks/00_start_here.ipynb")
-    found = {}
-    for path, stamp in texts.items():
-        if (new := stamp(path.read_text("utf-8"))) != path.read_text("utf-8"):
-            found[path] = new
-    for path in sorted(
-        p for folder in ("notebooks", "solutions", "exercises") for p in (root / folder).glob("*.ipynb")
-    ):
-        old = path.read_text("utf-8")
-        new = text_of(stamped(nbformat.reads(old, as_version=4), url, path.relative_to(root).as_posix()))
-        if new != old:
-            found[path] = new
-    return found
+    old = {path: path.read_text("utf-8") for path in [root / "pyproject.toml", root / "README.md", *every(root)]}
+    new = {}
+    for path, text in old.items():
+        name = path.relative_to(root).as_posix()
+        if path.suffix == ".ipynb":
+            new[path] = text_of(stamped(nbformat.reads(text, as_version=4), url, name))
+        elif path.suffix == ".md":
+            new[path] = marked(text, url, "notebooks/00_start_here.ipynb")
+        else:
+            new[path] = HOME.sub(f'home = "{url}"', text, count=1)
+    return {path: text for path, text in new.items() if text != old[path]}
+
+
+def every(root: Path) -> list[Path]:
+    """All notebooks below the root."""
+    return sorted(
+        path for folder in ("notebooks", "solutions", "exercises") for path in (root / folder).glob("*.ipynb")
+    )
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description="Point badges and setup cells at a home.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail where a file is out of step")
     check = parser.parse_args(arguments).check
-    home = HOME.search((root / "pyproject.toml").read_text("utf-8"))
-    if home is None:
-        print('pyproject.toml has no line `home = "https://..."` under [tool.course].')
-        return 1
+    wanted = "" if check else os.environ.get("URL", "")
     try:
-        url = normal(home[1] if check else os.environ.get("URL") or home[1])
+        url = normal(wanted) if wanted else current(root)
     except ValueError as error:
-        print(error)
+        print(error, file=sys.stderr)
         return 1
     found = changes(url, root)
     for path, text in found.items():
-        print(f"{'out of step' if check else 'stamped'}: {path.relative_to(root)}")
+        print(f"{'out of step' if check else 'stamped'}: {path.relative_to(root).as_posix()}")
         if not check:
             path.write_text(text, "utf-8", newline="\n")
-    if check and found:
-        print("Run `make home` to stamp them.")
-    elif not check:
-        print(f"{len(found)} files changed. Home: {url}")
-        if not url.startswith("https://github.com/"):
-            print("Not on GitHub: no Colab and Lightning Studio badges, since those open GitHub's repositories only.")
-    return 1 if check and found else 0
+    if check:
+        print("Run `make home` to stamp them." if found else "Every badge and setup cell is in step.")
+        return 1 if found else 0
+    print(f"{len(found)} files changed. Home: {url}")
+    if not url.startswith("https://github.com/"):
+        print("Not on GitHub: no Colab and Lightning Studio badges, since those open GitHub's repositories only.")
+    return 0
 
 
 if __name__ == "__main__":
