@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __version__ = "0.1.0"
 
@@ -19,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def seed(n: int) -> np.random.Generator:
     """Seed Python's, NumPy's and torch's random numbers with `n`; return a NumPy generator seeded the same way."""
+    import numpy as np
     import torch
 
     random.seed(n)

@@ -66,7 +66,8 @@ def old(version: str, least: str) -> bool:
     numbers = re.match(r"[\d.]*", version)
     have = [int(part) for part in (numbers[0] if numbers else "").split(".") if part]
     want = [int(part) for part in least.split(".")]
-    return have[: len(want)] < want
+    have += [0] * (len(want) - len(have))
+    return have < want
 
 
 def plan(wanted: list[Requirement], versions: dict[str, str]) -> tuple[list[str], list[str]]:
