@@ -6,9 +6,8 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 import home
+import pytest
 
 NAME = "perceptron-to-gpt"
 SAY = "def setup():\n    import pathlib\n    print('set up from', pathlib.Path(__file__).resolve().parent.parent)\n"
