@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,27 +52,24 @@ def _write(path: Path, dataset: Dataset, column: str, mode: str) -> None:
     with bar, store.whole(path) as file:
         tables: Any = dataset.with_format("arrow").iter(BATCH)
         for table in tables:
-            values = _decode(table.column(column), mode)
+            rows = _decode(table.column(column).combine_chunks(), mode)
             if shape is None:
-                shape = values.shape[1:]
-                header = {"descr": values.dtype.str, "fortran_order": False, "shape": (len(dataset), *shape)}
+                shape = rows[0].shape
+                header = {"descr": rows[0].dtype.str, "fortran_order": False, "shape": (len(dataset), *shape)}
                 np.lib.format.write_array_header_1_0(file, header)
-            elif values.shape[1:] != shape:
-                raise DataError(f"images of different sizes in {column}: {shape} and {values.shape[1:]}")
-            file.write(values.tobytes())
-            bar.update(len(values))
+            other = next((row.shape for row in rows if row.shape != shape), shape)
+            if other != shape:
+                raise DataError(f"{column}: images of different sizes, {shape} and {other}, do not make one array.")
+            file.write(np.asarray(rows).tobytes())
+            bar.update(len(rows))
 
 
-def _decode(column: Any, mode: str) -> np.ndarray:
-    """A batch of an Arrow column: images (a struct with their bytes) to uint8, numbers to int64."""
+def _decode(column: Any, mode: str) -> Sequence[np.ndarray]:
+    """A batch of an Arrow column: images (structs with their bytes) to uint8, numbers to int64."""
     import pyarrow as pa
     from PIL import Image
 
-    column = column.combine_chunks()
     if not pa.types.is_struct(column.type):
         return column.to_numpy(zero_copy_only=False).astype(np.int64)
-    out = []
-    for data in column.field("bytes").to_pylist():
-        image = Image.open(io.BytesIO(data))
-        out.append(np.asarray(image if image.mode == mode else image.convert(mode)))
-    return np.stack(out)
+    images = (Image.open(io.BytesIO(data)) for data in column.field("bytes").to_pylist())
+    return [np.asarray(image if image.mode == mode else image.convert(mode)) for image in images]

@@ -27,7 +27,7 @@ class Backend:
         return []
 
     def prepare_metadata_for_build_wheel(self, metadata_directory, config_settings=None):
-        info = "{name}-{version}.dist-info"
+        info = "{folder}-{version}.dist-info"
         os.mkdir(os.path.join(metadata_directory, info))
         with open(os.path.join(metadata_directory, info, "METADATA"), "w") as file:
             file.write("Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
@@ -72,7 +72,9 @@ def _pip(package: Package, folder: Path) -> Path:
     else:
         backend = folder / "backend" / "setuptools"
         (backend / "__init__.py").write_text("", encoding="utf-8")
-        (backend / "build_meta.py").write_text(INERT.format(name=name, version=version), encoding="utf-8")
+        (backend / "build_meta.py").write_text(
+            INERT.format(name=name, folder=name.replace("-", "_"), version=version), encoding="utf-8"
+        )
         environment["PYTHONPATH"] = str(folder / "backend")
         command += ["--no-binary", ":all:", "--use-pep517", "--no-build-isolation"]
     with (folder / "pip.log").open("w+", encoding="utf-8", errors="replace") as log:

