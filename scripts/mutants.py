@@ -52,11 +52,12 @@ class Score:
 
 @dataclass
 class Part:
-    """One exercise in a solution notebook: its code cells in order, and the expression that check is given."""
+    """One exercise in a solution notebook: its code cells up to the check, what check is given, the cells after it."""
 
     number: str
     cells: list[str] = field(default_factory=list)
     answer: str = ""
+    after: list[str] = field(default_factory=list)
 
 
 def parts(path: Path) -> tuple[list[str], list[Part]]:
@@ -70,7 +71,8 @@ def parts(path: Path) -> tuple[list[str], list[Part]]:
             if CHECK.search(cell.source) and found:
                 found[-1].answer = found[-1].answer or _answer(cell.source)
             elif not re.search(r"\bplt\.|\bhint\(", cell.source) or BEGIN in cell.source:
-                (found[-1].cells if found else given).append(cell.source)
+                here = given if not found else found[-1].after if found[-1].answer else found[-1].cells
+                here.append(cell.source)
     return given, found
 
 
@@ -79,7 +81,7 @@ def _answer(source: str) -> str:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check":
             return ast.unparse(node.args[1])
-    raise SystemExit(f"mutants: no check(number, answer) in {source!r}")
+    raise RuntimeError(f"no check(number, answer) in {source!r}")
 
 
 def spans(source: str) -> list[tuple[int, int]]:
@@ -137,7 +139,7 @@ def score(path: Path) -> Score:
         cases = [] if exercise.is_value else exercise.draw(0)
         wants = run_all(exercise, exercise.reference, cases)
         if not survives(exercise, namespace, part, part.cells, wants, cases):
-            raise SystemExit(f"mutants: the solution of {part.number} does not pass its own check")
+            raise RuntimeError(f"the solution of {part.number} does not pass its own check")
         for i, source in enumerate(part.cells):
             for description, mutant in mutants(source, spans(source)) if BEGIN in source else ():
                 changed = [*part.cells[:i], mutant, *part.cells[i + 1 :]]
@@ -145,7 +147,7 @@ def score(path: Path) -> Score:
                 if survives(exercise, namespace, part, changed, wants, cases):
                     result.survivors.append((part.number, description))
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            for source in part.cells:  # later exercises may use this answer
+            for source in part.cells + part.after:  # later exercises may use this answer
                 exec(compile(source, path.name, "exec"), namespace)
         for m in exercise.misconceptions:
             for variant, ok in named(exercise, m):
@@ -191,8 +193,12 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.update(ENVIRONMENT)
     good = True
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for result in pool.map(score, paths):
-            good &= report(result, equivalent)
+        for path, future in [(path, pool.submit(score, path)) for path in paths]:
+            if error := future.exception():
+                print(f"{path.stem}: FAILED, {type(error).__name__}: {error}")
+                good = False
+            else:
+                good &= report(future.result(), equivalent)
     return 0 if good else 1
 
 
