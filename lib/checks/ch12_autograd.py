@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 
-import numpy as np
-
 from lib.checks import Case, Exercise, Misconception
 from lib.grad.scalar import Node, add, backward, topological_order
 
