@@ -74,7 +74,7 @@ def scalar_example(x, y) -> float:
     """The loss of one image, and its gradient, on the same network made of Values."""
     h = [Value(pixel) for pixel in x]
     for layer in (layers := MLP(SIZES, rng=seed(0)).layers):
-        weight, bias = layer.weight.data, layer.bias.data
+        weight, bias = (p.data for p in layer.parameters())
         h = [
             sum((Value(w) * a for w, a in zip(row, h, strict=True)), Value(b))
             for row, b in zip(weight, bias, strict=True)
