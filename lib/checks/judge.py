@@ -7,7 +7,7 @@ from typing import Any
 
 from lib.checks.compare import Difference, Tolerance, differ, forgiving
 from lib.checks.declare import Case, Exercise, Misconception
-from lib.checks.run import Outcome, run_all
+from lib.checks.run import Outcome, luck_kept, run, run_all
 
 
 @dataclass
@@ -64,21 +64,38 @@ def name_mistake(exercise: Exercise, trials: list[Trial], failing: list[Trial]) 
     does not hide the mistake. On each round a misconception that agrees on all cases wins; failing that, one that
     agrees wherever it differs from the reference and so explains most failing cases, three of them at least.
     """
-    cases = [(t.case, t.seed) for t in trials]
-    runs = [(m, run_all(exercise, m.answer, cases)) for m in exercise.misconceptions]
-    for tol in (exercise.tolerance, forgiving(exercise.tolerance)):
+    trials = failing + [t for t in trials if t.fault is None]
+    loose = forgiving(exercise.tolerance)
+    with luck_kept():
+        runs = [(m, _follow(exercise, m, trials, loose)) for m in exercise.misconceptions]
+    for tol in (exercise.tolerance, loose):
         wrong = [t for t in failing if _distinct(t.got, t.want, tol)]
         partly = None
         for misconception, outcomes in runs:
-            agrees = [not _distinct(t.got, o, tol) for t, o in zip(trials, outcomes, strict=True)]
-            if wrong and all(agrees):
+            pairs = list(zip(trials, outcomes, strict=False))
+            if wrong and len(pairs) == len(trials) and not any(_distinct(t.got, o, tol) for t, o in pairs):
                 return misconception, True
-            telling = [a for a, t, o in zip(agrees, trials, outcomes, strict=True) if _distinct(o, t.want, tol)]
-            if len(telling) >= 3 and all(telling) and 2 * len(telling) > len(wrong):
+            telling = [(t, o) for t, o in pairs if _distinct(o, t.want, tol)]
+            if (
+                len(telling) >= 3
+                and 2 * len(telling) > len(wrong)
+                and not any(_distinct(t.got, o, tol) for t, o in telling)
+            ):
                 partly = partly or misconception
         if partly:
             return partly, False
     return None
+
+
+def _follow(exercise: Exercise, misconception: Misconception, trials: list[Trial], tol: Tolerance) -> list[Outcome]:
+    """What the misconception does on the cases; [] as soon as one shows that the learner's mistake is another."""
+    outcomes = []
+    for t in trials:
+        outcome = run(exercise, misconception.answer, t.case, t.seed)
+        if _distinct(t.got, outcome, tol) and _distinct(outcome, t.want, tol):
+            return []
+        outcomes.append(outcome)
+    return outcomes
 
 
 def _distinct(a: Outcome, b: Outcome, tol: Tolerance) -> bool:

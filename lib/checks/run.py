@@ -105,7 +105,7 @@ def _interrupt(thread: int, is_main: bool) -> None:
 
 
 @contextlib.contextmanager
-def _luck_kept() -> Iterator[None]:
+def luck_kept() -> Iterator[None]:
     """Put the global random numbers back to where they were."""
     torch = sys.modules.get("torch")
     saved = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None  # noqa: NPY002
@@ -157,7 +157,7 @@ def run_all(
     """The outcome of each case in order; with a time limit, the list ends at the case that was stopped."""
     outcomes: list[Outcome] = []
     try:
-        with _luck_kept(), time_limit(seconds) if seconds else contextlib.nullcontext():
+        with luck_kept(), time_limit(seconds) if seconds else contextlib.nullcontext():
             for case, seed in cases:
                 outcomes.append(run(exercise, answer, case, seed))
                 if outcomes[-1].stopped:

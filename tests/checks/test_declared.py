@@ -60,7 +60,7 @@ def test_near_variants_of_the_misconceptions_are_named(chapter):
         (f"{e.number} {m.title!r} as {variant}", ok)
         for e in CHAPTERS[chapter]
         for m in e.misconceptions
-        for variant, ok in named(e, m)
+        for variant, ok in named(e, m, seeds=())
     ]
     missed = [text for text, ok in tried if not ok]
     assert len(missed) <= 0.1 * len(tried), missed
