@@ -36,6 +36,10 @@ def _slope_squashed_twice(z):
     return s, sigmoid(s) * (1 - sigmoid(s))
 
 
+def _falling(z):
+    return sigmoid(-z)
+
+
 def _sigmoid_overflows(z):
     s = np.exp(z) / (1 + np.exp(z))
     return s, s * (1 - s)
@@ -73,6 +77,12 @@ SIGMOID = Exercise(
             why="A large z gives s close to 1, where the curve is flat. The slope must go to 0 there; the factor 1 - s "
             "does that.",
             look=f"section 3 of {CHAPTER}, the figure of the two slopes",
+        ),
+        Misconception(
+            "has the sign of z the wrong way round, so that its answer falls when z grows",
+            lambda z: (_falling(z), _falling(z) * (1 - _falling(z))),
+            why="The sigmoid of a large z is close to 1. In its formula the exponent is -z: exp(-z) then goes to 0.",
+            look=f"the formula in section 1 of {CHAPTER}",
         ),
         Misconception(
             "gives the slope of tanh",
@@ -181,6 +191,18 @@ LINEAR = Exercise(
             look=f"section 7 of {CHAPTER}, the point 'Bias'",
         ),
         Misconception(
+            "gives the right gradients in the order dW, dX, db",
+            lambda X, W, dZ: (X.T @ dZ, dZ @ W.T, dZ.sum(axis=0)),
+            why="The exercise asks for (dX, dW, db), and whoever calls your function relies on the order.",
+            look="the text of the exercise",
+        ),
+        Misconception(
+            "gives the right gradients in the order dW, db, dX",
+            lambda X, W, dZ: (X.T @ dZ, dZ.sum(axis=0), dZ @ W.T),
+            why="The exercise asks for (dX, dW, db), and whoever calls your function relies on the order.",
+            look="the text of the exercise",
+        ),
+        Misconception(
             "keeps the summed axis, so that db has shape (1, k)",
             lambda X, W, dZ: (dZ @ W.T, X.T @ dZ, dZ.sum(axis=0, keepdims=True)),
             why="A gradient has the shape of the thing itself, and b is (k,).",
@@ -223,6 +245,16 @@ def _scores_and_labels(rng):
 def _with_extra_slope(Z, Y):
     P = sigmoid(Z)
     return (P - Y) * P * (1 - P) / len(Z)
+
+
+def _to_probabilities(Z, Y):
+    P = sigmoid(Z)
+    return (P - Y) / (P * (1 - P)) / len(Z)
+
+
+def _with_softmax(Z, Y):
+    E = np.exp(Z - Z.max(axis=1, keepdims=True))
+    return (E / E.sum(axis=1, keepdims=True) - Y) / len(Z)
 
 
 def _in_two_factors(Z, Y):
@@ -283,6 +315,20 @@ LOSS_GRADIENT = Exercise(
             lambda Z, Y: (Z - Y) / len(Z),
             why="Z holds scores of any size. The label must be compared with P = sigmoid(Z).",
             look=f"section 6 of {CHAPTER}",
+        ),
+        Misconception(
+            "stops at the gradient with respect to P",
+            _to_probabilities,
+            why="(p - y) / (p(1 - p)) says what a nudge of the probability does. One more link of the chain leads to "
+            "the score: multiply by the slope of the sigmoid, p(1 - p), and it cancels.",
+            look=f"section 6 of {CHAPTER}",
+        ),
+        Misconception(
+            "uses softmax across the outputs instead of a sigmoid for each",
+            _with_softmax,
+            why="Softmax makes the outputs of a row compete for one answer; chapter 13 does that. Here each output "
+            "answers a question of its own, with its own sigmoid.",
+            look=f"section 9 of {CHAPTER}, 'one question each'",
         ),
         Misconception(
             "multiplies the two slopes without cancelling, and meets infinity times zero",

@@ -13,7 +13,7 @@ from lib.checks.ch11_backpropagation import CHAPTER, sizes
 def _numerical_gradient(f, w, h=1e-5):
     grad = np.zeros(w.shape)
     for i in np.ndindex(w.shape):
-        up, down = w.astype(float), w.astype(float)
+        up, down = w.copy(), w.copy()
         up[i] += h
         down[i] -= h
         grad[i] = (f(up) - f(down)) / (2 * h)
@@ -42,7 +42,7 @@ def _curve_of_matrix(rng):
 def _one_sided(f, w, h=1e-5):
     grad = np.zeros(w.shape)
     for i in np.ndindex(w.shape):
-        up = w.astype(float)
+        up = w.copy()
         up[i] += h
         grad[i] = (f(up) - f(w)) / h
     return grad
@@ -53,7 +53,7 @@ def _backward_only(f, w, h=1e-5):
 
 
 def _never_restored(f, w, h=1e-5):
-    w, grad = w.astype(float), np.zeros(w.shape)
+    w, grad = w.copy(), np.zeros(w.shape)
     for i in np.ndindex(w.shape):
         w[i] += h
         up = f(w)
@@ -64,7 +64,7 @@ def _never_restored(f, w, h=1e-5):
 
 def _left_nudged_up(f, w, h=1e-5):
     """Restores by adding h where 2h is needed, or the other way round: the entry stays at old + h."""
-    w, grad = w.astype(float), np.zeros(w.shape)
+    w, grad = w.copy(), np.zeros(w.shape)
     for i in np.ndindex(w.shape):
         old = w[i]
         w[i] = old - h
@@ -81,24 +81,20 @@ def _all_at_once(f, w, h=1e-5):
 def _row_by_row(f, w, h=1e-5):
     grad = np.zeros(w.shape)
     for i in range(len(w)):
-        up, down = w.astype(float), w.astype(float)
+        up, down = w.copy(), w.copy()
         up[i] += h
         down[i] -= h
         grad[i] = (f(up) - f(down)) / (2 * h)
     return grad
 
 
-def _in_whole_numbers(f, w, h=1e-5):
-    grad = np.zeros(w.shape)
-    for i in np.ndindex(w.shape):
-        up, down = w.copy(), w.copy()
-        up[i], down[i] = w[i] + h, w[i] - h
-        grad[i] = (f(up) - f(down)) / (2 * h)
-    return grad
+def _without_a_copy(f, w, h=1e-5):
+    """What `up = w; down = w` comes to: two names for one array, nudged up and down again."""
+    return np.zeros(w.shape)
 
 
-def _without_copy(f, w, h=1e-5):
-    w, grad = w.astype(float), np.zeros(w.shape)
+def _put_back(f, w, h=1e-5):
+    w, grad = w.copy(), np.zeros(w.shape)
     for i in np.ndindex(w.shape):
         old = w[i]
         w[i] = old + h
@@ -123,7 +119,6 @@ NUMERICAL = Exercise(
     cases=[
         _curve_of_vector,
         _curve_of_matrix,
-        Case("whole numbers", _curved(np.array([1.0, 0.5, 0.25])), np.array([1, 2, 3]), 0.1),
         Case("the nudge left at its default", _curved(np.array([1.0, 0.5])), np.array([0.5, -1.0])),
     ],
     misconceptions=[
@@ -175,19 +170,31 @@ NUMERICAL = Exercise(
             look=f"numerical_gradient in section 5 of {CHAPTER}",
         ),
         Misconception(
-            "nudges an array of whole numbers, which drops the nudge",
-            _in_whole_numbers,
-            why="An integer array cannot hold 1.1: NumPy cuts it to 1 without a word. Make it float first: "
-            "w.astype(float).",
+            "nudges one and the same array up and down, so that f sees no difference",
+            _without_a_copy,
+            why="`up = w` makes no copy: up, down and w are names of one array, and nudging down undoes nudging up. "
+            "Write up = w.copy().",
+            look=f"numerical_gradient in section 5 of {CHAPTER}",
+        ),
+        Misconception(
+            "multiplies by h where it should divide: / 2 * h is not / (2 * h)",
+            lambda f, w, h=1e-5: _numerical_gradient(f, w, h) * h * h,
+            why="Python works from left to right, so / 2 * h divides by 2 and multiplies by h. Put 2 * h in brackets.",
+            look=f"the formula in section 5 of {CHAPTER}",
+        ),
+        Misconception(
+            "ignores h and always nudges by 0.00001",
+            lambda f, w, h=1e-5: _numerical_gradient(f, w, 1e-5),
+            why="The default is only used when the caller gives no h.",
             look="the text of the exercise",
         ),
     ],
     hints=(
         "How many times must f be called for a w with 6 entries?",
-        "Copy w as floats, nudge one entry of the copy up, call f; nudge it down, call f; divide by the distance.",
-        "for i in np.ndindex(w.shape): up = w.astype(float); up[i] += h; the same for down; then the quotient by 2h.",
+        "Copy w, nudge one entry of the copy up, call f; nudge it down, call f; divide by the distance.",
+        "for i in np.ndindex(w.shape): up = w.copy(); up[i] += h; the same for down; then divide by 2h.",
     ),
-    alternatives=[_without_copy, _with_unit_vectors],
+    alternatives=[_put_back, _with_unit_vectors],
     names=("f", "w", "h"),
 )
 

@@ -10,11 +10,11 @@ from lib.checks.ch11_backpropagation import CHAPTER, sigmoid, sizes
 # 11.5 -----------------------------------------------------------------------------------------------------------------
 
 
-def _regression_backward(X, Y, W1, b1, W2, b2, *, slope=lambda Z1, H: 1 - H**2, top=2.0, rows=len):
+def _regression_backward(X, Y, W1, b1, W2, b2, *, slope=lambda Z1, H: 1 - H**2, top=lambda P, Y: 2 * (P - Y), rows=len):
     """The right answer by default; the keywords put in one mistake at a time."""
     Z1 = X @ W1 + b1
     H = np.tanh(Z1)
-    dP = top * (H @ W2 + b2 - Y) / rows(Y)
+    dP = top(H @ W2 + b2, Y) / rows(Y)
     dZ1 = (dP @ W2.T) * slope(Z1, H)
     return X.T @ dZ1, dZ1.sum(axis=0), H.T @ dP, dP.sum(axis=0)
 
@@ -59,12 +59,10 @@ def _bias_means(X, Y, W1, b1, W2, b2):
     return dW1, db1 / len(X), dW2, db2 / len(X)
 
 
-def _output_squashed(X, Y, W1, b1, W2, b2):
-    H = np.tanh(X @ W1 + b1)
-    P = H @ W2 + b2
-    dP = 2 * (P - Y) / len(X) * P * (1 - P)
-    dZ1 = (dP @ W2.T) * (1 - H**2)
-    return X.T @ dZ1, dZ1.sum(axis=0), H.T @ dP, dP.sum(axis=0)
+def _scores_for_W2(X, Y, W1, b1, W2, b2):
+    dW1, db1, _, db2 = _regression_backward(X, Y, W1, b1, W2, b2)
+    Z1 = X @ W1 + b1
+    return dW1, db1, Z1.T @ (2 * (np.tanh(Z1) @ W2 + b2 - Y) / len(X)), db2
 
 
 def _example_by_example(X, Y, W1, b1, W2, b2):
@@ -131,13 +129,13 @@ REGRESSION = Exercise(
         ),
         Misconception(
             "forgets the 2 from the square",
-            _variant(top=1.0),
+            _variant(top=lambda P, Y: P - Y),
             why="The slope of u^2 is 2u.",
             look=f"section 3 of {CHAPTER}, the table of local slopes",
         ),
         Misconception(
             "has the sign the wrong way round",
-            _variant(top=-2.0),
+            _variant(top=lambda P, Y: 2 * (Y - P)),
             why="(p - y)^2 grows when p rises above y, so its slope is 2(p - y), positive there. The minus belongs to "
             "the step against the gradient, not to the gradient.",
             look=f"section 4 of {CHAPTER}",
@@ -155,8 +153,34 @@ REGRESSION = Exercise(
             look=f"section 7 of {CHAPTER}, 'Where the 1/n belongs'",
         ),
         Misconception(
+            "begins as the lesson does, with a sigmoid at the output and the cross-entropy",
+            _variant(top=lambda P, Y: sigmoid(P) - Y),
+            why="This network predicts numbers: its output is the score itself, and its loss is the squared error. So "
+            "the first line of the backward pass is another one.",
+            look="the formulas in the text of the exercise",
+        ),
+        Misconception(
+            "leaves the biases out of the forward pass",
+            lambda X, Y, W1, b1, W2, b2: _regression_backward(X, Y, W1, 0 * b1, W2, 0 * b2),
+            why="The slopes depend on the values of the forward pass, so it must be the whole one: X @ W1 + b1, "
+            "then H @ W2 + b2.",
+            look="the formulas in the text of the exercise",
+        ),
+        Misconception(
+            "uses Z1 instead of H for the gradient of W2",
+            _scores_for_W2,
+            why="W2 is multiplied by H, the answers of the hidden neurons, so H is what its gradient is made of.",
+            look=f"section 7 of {CHAPTER}, the formulas of the backward pass",
+        ),
+        Misconception(
+            "gives the right gradients, but those of the second layer first",
+            lambda X, Y, W1, b1, W2, b2: (lambda g: (*g[2:], *g[:2]))(_regression_backward(X, Y, W1, b1, W2, b2)),
+            why="They are computed in that order, but whoever calls your function expects (dW1, db1, dW2, db2).",
+            look="the text of the exercise",
+        ),
+        Misconception(
             "multiplies by the slope of a sigmoid at the output, where this network has none",
-            _output_squashed,
+            _variant(top=lambda P, Y: 2 * (P - Y) * P * (1 - P)),
             why="Here the output is the score itself, so that it can be any number. Nothing squashes it, so no slope "
             "p(1 - p) appears.",
             look="the formulas in the text of the exercise",
@@ -280,6 +304,18 @@ STEP = Exercise(
             _wrong_step(top=lambda P, Y: P - Y),
             why="Without it the step grows with the batch, and each batch size wants its own learning rate.",
             look=f"section 7 of {CHAPTER}, 'Where the 1/n belongs'",
+        ),
+        Misconception(
+            "steps along the gradient of the squared error",
+            _wrong_step(top=lambda P, Y: 2 * (P - Y) * P * (1 - P) / len(Y)),
+            why="The loss here is the cross-entropy, with which the slope of the sigmoid cancels: dZ2 is (P - Y) / n.",
+            look=f"section 6 of {CHAPTER}",
+        ),
+        Misconception(
+            "returns the steps instead of the parameters after the step",
+            lambda X, Y, *rest: tuple(old - new for old, new in zip(rest[:4], _train_step(X, Y, *rest), strict=True)),
+            why="The training loop puts what you return in place of the old parameters. Return W1 - lr * dW1 etc.",
+            look=f"section 2 of {CHAPTER}, the rule of gradient descent",
         ),
         Misconception(
             "leaves out the sigmoid at the output",
