@@ -72,9 +72,8 @@ def _pip(package: Package, folder: Path) -> Path:
     else:
         backend = folder / "backend" / "setuptools"
         (backend / "__init__.py").write_text("", encoding="utf-8")
-        (backend / "build_meta.py").write_text(
-            INERT.format(name=name, folder=name.replace("-", "_"), version=version), encoding="utf-8"
-        )
+        inert = INERT.format(name=name, folder=name.replace("-", "_"), version=version)
+        (backend / "build_meta.py").write_text(inert, encoding="utf-8")
         environment["PYTHONPATH"] = str(folder / "backend")
         command += ["--no-binary", ":all:", "--use-pep517", "--no-build-isolation"]
     with (folder / "pip.log").open("w+", encoding="utf-8", errors="replace") as log:

