@@ -90,6 +90,13 @@ UNBROADCAST = Exercise(
             look="section 11 of 12_autograd, 'Two ways of copying'",
         ),
         Misconception(
+            "sums over the first axis, whatever the shape",
+            lambda grad, shape: grad.sum(axis=0),
+            why="That is right for a bias of a batch. Compare grad.shape with shape: which axes are new, and "
+            "which have size 1?",
+            look="section 11 of 12_autograd, 'Two ways of copying'",
+        ),
+        Misconception(
             "loses the axes of size 1 when it sums",
             lambda grad, shape: grad.sum(axis=_axes(grad, shape)),
             why="The gradient of a (4, 1) is a (4, 1), not a (4,). keepdims=True keeps a summed axis with size 1.",
@@ -138,6 +145,8 @@ def _use_train(train, xs, ys, steps, lr):
         return sum((w * x + b - y) ** 2 for x, y in zip(xs.tolist(), ys.tolist(), strict=True)) * (1 / len(xs))
 
     losses = train([w, b], loss, steps, lr)
+    if losses is None:
+        return None
     return {"losses": losses, "w": w.data, "b": b.data}
 
 
@@ -181,6 +190,10 @@ def _train_still(parameters, loss, steps, lr):
 
 def _train_uphill(parameters, loss, steps, lr):
     return _train(parameters, loss, steps, -lr)
+
+
+def _train_full_step(parameters, loss, steps, lr):
+    return _train(parameters, loss, steps, 1.0)
 
 
 def _train_stale(parameters, loss, steps, lr):
@@ -245,6 +258,13 @@ TRAIN = Exercise(
             "steps uphill",
             _train_uphill,
             why="The gradient points to where the loss grows. To make it smaller, subtract.",
+            look="section 9 of 12_autograd, the training loop",
+        ),
+        Misconception(
+            "leaves out the learning rate",
+            _train_full_step,
+            why="The gradient says which way is up and how steep it is, not how far to go. A step is lr times "
+            "the gradient.",
             look="section 9 of 12_autograd, the training loop",
         ),
         Misconception(
