@@ -131,6 +131,7 @@ EXERCISES = [
             _logits,
             _square_logits,
             Case("large logits", np.array([[1000.0, 1001.0, 999.0], [-1000.0, -1001.0, -999.0]])),
+            Case("logits far apart in one row", np.array([[-900.0, 0.0, 900.0]])),
             Case("one row far below the other", np.array([[0.0, 2.0], [900.0, 901.0]])),
             Case("one row", np.array([[0.5, -1.0, 2.0, 0.0]])),
             Case("all equal", np.zeros((2, 5))),

@@ -132,11 +132,18 @@ def _batches(result: Any) -> list:
     """What the answer yields, as a list; an error in plain words where it is not a series of pairs."""
     if isinstance(result, Iterator):
         result = list(result)
-    if isinstance(result, list) and all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in result):
-        return result
-    raise TypeError(
-        "minibatches must yield pairs (images, labels), one pair for each batch; `yield` gives one and goes on"
-    )
+    if not isinstance(result, list):
+        raise TypeError(
+            f"minibatches must yield pairs (images, labels), one for each batch; it returned a {_kind(result)}"
+        )
+    if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in result):
+        raise TypeError("minibatches must yield pairs (images, labels): `yield x[...], y[...]`")
+    return result
+
+
+def _kind(result: Any) -> str:
+    is_batch = isinstance(result, tuple) and len(result) == 2
+    return "single pair" if is_batch else type(result).__name__
 
 
 def _two_epochs(answer: Callable, n: int, size: int) -> dict[str, Any]:
