@@ -48,16 +48,16 @@ def chapters(numbers: Iterable[str] = (), folder: Path = ROOT / "notebooks") -> 
     wanted = [number.partition("_")[0].zfill(2) for number in numbers]
     for number in wanted:
         if number not in every:
-            raise ChapterError(
-                f"There is no chapter {number}. Did you mean {every[_nearest(number, list(every))].stem}?"
-            )
+            raise ChapterError(f"There is no chapter {number}. Did you mean {_nearest(number, every).stem}?")
     return [every[number] for number in wanted or every]
 
 
-def _nearest(number: str, known: list[str]) -> str:
-    if number.isdecimal():
-        return min(known, key=lambda other: abs(int(other) - int(number)))
-    return (difflib.get_close_matches(number, known, n=1, cutoff=0) or known)[0]
+def _nearest(asked: str, every: dict[str, Path]) -> Path:
+    """By number, or by topic where a topic was asked for."""
+    if asked.isdecimal():
+        return every[min(every, key=lambda number: abs(int(number) - int(asked)))]
+    topics = {path.stem.partition("_")[2]: path for path in every.values()}
+    return topics[difflib.get_close_matches(asked, topics, n=1, cutoff=0)[0]]
 
 
 def run(path: Path) -> Run:

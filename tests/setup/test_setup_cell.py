@@ -19,8 +19,8 @@ def cell(url: str) -> str:
 
 def execute(code, folder, *flags, **variables):
     """Run code in a fresh interpreter; `-S` leaves out site-packages, as if nothing were installed."""
-    command = [sys.executable, *flags, "-c", code]
-    return subprocess.run(command, cwd=folder, env=os.environ | variables, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
+    return subprocess.run([sys.executable, *flags, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture
