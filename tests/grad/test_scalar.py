@@ -58,6 +58,13 @@ def test_a_deep_graph_needs_no_recursion():
     assert x.grad == 1.0
 
 
+def test_log_of_every_positive_number():
+    x = Value(0.25)
+    y = x.log()
+    y.backward()
+    assert (y.data, x.grad) == (math.log(0.25), 4.0)
+
+
 @pytest.mark.parametrize("x", [-800.0, -40.0, 0.0, 40.0, 800.0])
 def test_sigmoid_does_not_overflow(x):
     y = Value(x).sigmoid()
@@ -91,6 +98,7 @@ def test_numpy_numbers_may_stand_on_either_side():
         (lambda x: np.ones(2) * x, TypeError, "one real number, got array"),
         (lambda x: x**x, TypeError, "the exponent must be a plain number"),
         (lambda x: (x - 5).log(), ValueError, "log: the number must be positive, got -3.0"),
+        (lambda x: (x - 2).log(), ValueError, "log: the number must be positive, got 0.0"),
         (lambda x: (x - 5) ** 0.5, TypeError, "one real number"),
     ],
 )

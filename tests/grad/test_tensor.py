@@ -211,6 +211,13 @@ def test_a_change_after_backward_is_allowed(change):
         change(x)
 
 
+def test_only_what_is_needed_and_in_hand_is_copied():
+    x, y, z = leaf(3), leaf(3), leaf(3)
+    y.data[0] = z.data[0]
+    ((x * y).sum() + z.sum()).backward()
+    assert x._memory.copy is None and z._memory.copy is None and y._memory.copy is not None
+
+
 def test_the_data_given_is_copied():
     array = np.ones(3)
     x = Tensor(array, requires_grad=True)

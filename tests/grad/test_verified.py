@@ -1,4 +1,4 @@
-"""Every claim of `tests/grad/verified.py` holds, every operation has its claims, and the table in docs has every row."""
+"""Every claim in `verified.py` holds, every operation has its claims, and the page in docs has every row."""
 
 import subprocess
 import sys
