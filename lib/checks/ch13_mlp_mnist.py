@@ -1,7 +1,8 @@
-"""Checks of 13_mlp_mnist on the data: pixels to numbers, mini-batches. The others are in ch13_loss and ch13_network."""
+"""Checks of 13_mlp_mnist on the data: pixels to numbers, mini-batches. More in ch13_measures and ch13_network."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -131,13 +132,18 @@ def _minibatches_returned(x, y, size, rng):
 def _batches(result: Any) -> list:
     """What the answer yields, as a list; an error in plain words where it is not a series of pairs."""
     if isinstance(result, Iterator):
-        result = list(result)
+        result = copy.deepcopy(list(result))  # a batch may be a view of what changes later
     if not isinstance(result, list):
         raise TypeError(
             f"minibatches must yield pairs (images, labels), one for each batch; it returned a {_kind(result)}"
         )
-    if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in result):
-        raise TypeError("minibatches must yield pairs (images, labels): `yield x[...], y[...]`")
+    if not result:
+        raise TypeError("minibatches yielded nothing")
+    for pair in result:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"minibatches must yield pairs (images, labels); it yielded a {_kind(pair)}")
+        if np.ndim(pair[0]) != 2 or np.ndim(pair[1]) != 1:
+            raise TypeError("each pair must hold a batch of images and a batch of labels, not one image and one label")
     return result
 
 
@@ -150,21 +156,21 @@ def _two_epochs(answer: Callable, n: int, size: int) -> dict[str, Any]:
     """Run the answer for two epochs on n numbered images and say what every right answer has in common."""
     x = np.arange(n)[:, None] * np.ones(3)  # image i is (i, i, i)
     y = 10 * np.arange(n)  # and its label is 10 i
-    rng = np.random.default_rng(n)
-    epochs = [_batches(answer(x, y, size, rng)) for _ in range(2)]
-    seen = [np.concatenate([xb[:, 0] for xb, _ in batches]) for batches in epochs]
-    labels = [np.concatenate([yb for _, yb in batches]) for batches in epochs]
+    mine, rng = (x.copy(), y.copy()), np.random.default_rng(n)
+    epochs = [_batches(answer(*mine, size, rng)) for _ in range(2)]
+    first, second = (np.concatenate([xb[:, 0] for xb, _ in batches]) for batches in epochs)
+    labels = np.concatenate([yb for _, yb in epochs[0]])
+    paired = np.array_equal(10 * first, labels)
     return {
         "images in each batch": [len(xb) for xb, _ in epochs[0]],
         "labels in each batch": [len(yb) for _, yb in epochs[0]],
-        "shape of one image": [xb.shape[1:] for xb, _ in epochs[0]],
-        "every label stands beside its image": [
-            bool(np.array_equal(10 * s, k)) for s, k in zip(seen, labels, strict=True)
-        ],
-        "every image comes exactly once": [bool(np.array_equal(np.sort(s), np.arange(n))) for s in seen],
-        "the images are shuffled": not np.array_equal(seen[0], np.arange(n)),
-        "the labels are shuffled": not np.array_equal(labels[0], y),
-        "the second epoch has another order": not np.array_equal(seen[0], seen[1]),
+        "the images are shuffled": not np.array_equal(first, np.arange(n)),
+        "the labels are shuffled": not np.array_equal(labels, y),
+        "every label stands beside its image": paired,
+        "every image comes exactly once": np.array_equal(np.sort(first), np.arange(n)),
+        "the second epoch has another order": not np.array_equal(first, second),
+        # Asked only where the pairs are right, so that shuffling in place does not hide a worse mistake.
+        "x and y stay as they were": not paired or (np.array_equal(x, mine[0]) and np.array_equal(y, mine[1])),
     }
 
 

@@ -1,4 +1,4 @@
-"""Checks of 13_mlp_mnist on the network: the confusion table, a training step in torch, the error of an accuracy."""
+"""Checks of 13_mlp_mnist on the network: the confusion table and a training step in torch."""
 
 from __future__ import annotations
 
@@ -171,8 +171,8 @@ def _three_steps(answer: Callable, weight: np.ndarray, x: np.ndarray, y: np.ndar
     opt = _CountingSGD(net.parameters(), lr=0.5)
     losses = [answer(net, opt, torch.from_numpy(x), torch.from_numpy(y)) for _ in range(3)]
     return {
-        "the three losses": losses,
         "steps of the optimizer": opt.steps,
+        "the three losses": losses,
         "the weights after three steps": net.weight.detach().numpy(),
     }
 
@@ -180,55 +180,6 @@ def _three_steps(answer: Callable, weight: np.ndarray, x: np.ndarray, y: np.ndar
 def _step_case(rng: Generator) -> tuple:
     n, d, k = rng.integers(4, 8), rng.integers(3, 6), rng.integers(3, 5)
     return rng.normal(0, 0.5, (k, d)), rng.normal(0, 1, (n, d)), rng.integers(0, k, n)
-
-
-# 13.7 -----------------------------------------------------------------------------------------------------------------
-
-
-def accuracy_with_error(guess: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    p = np.mean(guess == y)
-    return float(p), float(np.sqrt(p * (1 - p) / len(y)))
-
-
-def _error_from_std(guess, y):
-    right = (guess == y).astype(float)
-    return right.mean(), right.std() / len(right) ** 0.5
-
-
-def _error_without_n(guess, y):
-    p, error = accuracy_with_error(guess, y)
-    return p, error * len(y) ** 0.5
-
-
-def _error_variance(guess, y):
-    p, error = accuracy_with_error(guess, y)
-    return p, error**2
-
-
-def _error_n_outside(guess, y):
-    p, error = accuracy_with_error(guess, y)
-    return p, error / len(y) ** 0.5
-
-
-def _error_percent(guess, y):
-    p, error = accuracy_with_error(guess, y)
-    return 100 * p, 100 * error
-
-
-def _error_two_sided(guess, y):
-    p, error = accuracy_with_error(guess, y)
-    return p, 1.96 * error
-
-
-def _error_of_wrong(guess, y):
-    p, error = accuracy_with_error(guess, y)
-    return 1 - p, error
-
-
-def _answers(rng: Generator) -> tuple:
-    n = int(rng.integers(20, 200))
-    y = rng.integers(0, 10, n)
-    return np.where(rng.random(n) < 0.8, y, (y + 1) % 10), y
 
 
 EXERCISES = [
@@ -248,32 +199,32 @@ EXERCISES = [
                 "swaps rows and columns",
                 _confusion_swapped,
                 why="Rows are the true digits and columns the guesses. Swapped, 'read as' turns into 'is really a'.",
-                look="Section 10 of 13_mlp_mnist, 'Which digits are taken for which'",
+                look="Section 11 of 13_mlp_mnist, 'Which digits are taken for which'",
             ),
             Misconception(
                 "divides each column by its sum",
                 _confusion_columns,
                 why="A column's share answers another question: of all images read as 3, how many were one? (That is "
                 "precision.) Here each row, all images of one true digit, sums to 1. (That is recall.)",
-                look="Section 10 of 13_mlp_mnist, 'Which digits are taken for which'",
+                look="Section 11 of 13_mlp_mnist, 'Which digits are taken for which'",
             ),
             Misconception(
                 "has the guesses as rows, and shares of each guess",
                 _confusion_columns_swapped,
                 why="Rows must be the true digits: of all images of a 3, which share was read as each digit?",
-                look="Section 10 of 13_mlp_mnist, 'Which digits are taken for which'",
+                look="Section 11 of 13_mlp_mnist, 'Which digits are taken for which'",
             ),
             Misconception(
                 "divides by the number of all images",
                 _confusion_overall,
                 why="The numbers then depend on how common each digit is. Divide each row by its own sum.",
-                look="Section 10 of 13_mlp_mnist, 'Which digits are taken for which'",
+                look="Section 11 of 13_mlp_mnist, 'Which digits are taken for which'",
             ),
             Misconception(
                 "returns counts instead of shares",
                 _confusion_counts,
                 why="Counting is half of it: divide each row by the number of images of that digit.",
-                look="Section 10 of 13_mlp_mnist, 'Which digits are taken for which'",
+                look="Section 11 of 13_mlp_mnist, 'Which digits are taken for which'",
             ),
             Misconception(
                 "counts each pair of digits at most once",
@@ -281,14 +232,14 @@ EXERCISES = [
                 why="`counts[true, guess] += 1` reads all places, adds 1, and writes all back: a pair that comes a "
                 "hundred times is written a hundred times with the same 1. Use `np.add.at(counts, (true, guess), "
                 "1)` or a loop.",
-                look="Section 10 of 13_mlp_mnist, 'Which digits are taken for which'",
+                look="Section 11 of 13_mlp_mnist, 'Which digits are taken for which'",
             ),
             Misconception(
                 "divides 0 by 0 for a digit that never occurs",
                 _confusion_nan,
                 why="A digit with no images has a row of zeros, and 0/0 is NaN. Leave such a row at 0: divide by the "
                 "larger of the sum and 1.",
-                look="Section 10 of 13_mlp_mnist, 'Which digits are taken for which'",
+                look="Section 11 of 13_mlp_mnist, 'Which digits are taken for which'",
             ),
             Misconception(
                 "divides row i by the sums of other rows",
@@ -372,65 +323,5 @@ EXERCISES = [
         ),
         alternatives=[_step_zero_first],
         names=("weight", "x", "y"),
-    ),
-    Exercise(
-        "13.7",
-        "How sure is an accuracy?",
-        minutes=8,
-        difficulty=1,
-        reference=accuracy_with_error,
-        cases=[
-            _answers,
-            Case("all right", np.array([1, 2, 3]), np.array([1, 2, 3])),
-            Case("three of four right", np.array([1, 2, 3, 4]), np.array([1, 2, 3, 0])),
-        ],
-        misconceptions=[
-            Misconception(
-                "gives the spread of one answer, not of the accuracy",
-                _error_without_n,
-                why="A single answer is right or wrong, with spread sqrt(p (1 - p)). The mean of n answers varies "
-                "sqrt(n) times less: divide by n inside the root.",
-                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
-            ),
-            Misconception(
-                "forgets the square root",
-                _error_variance,
-                why="p (1 - p) / n is the variance. Its square root is in the same unit as the accuracy.",
-                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
-            ),
-            Misconception(
-                "divides by n outside the square root",
-                _error_n_outside,
-                why="The variance falls with n, so the standard error falls with sqrt(n): n belongs inside the root.",
-                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
-            ),
-            Misconception(
-                "answers in per cent",
-                _error_percent,
-                why="The formula is for a share between 0 and 1. Return shares, and print per cent where you like.",
-                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
-            ),
-            Misconception(
-                "returns 1.96 standard errors",
-                _error_two_sided,
-                why="That is half the width of a 95% interval, a useful number, but the exercise asks for one "
-                "standard error.",
-                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
-            ),
-            Misconception(
-                "returns the share of wrong answers",
-                _error_of_wrong,
-                why="That is the error rate. The standard error is the same for both, so only the first number gives "
-                "it away.",
-                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
-            ),
-        ],
-        hints=(
-            "How often is the answer right? And how much would that share change with other images of the same kind?",
-            "p is the mean of `guess == y`. The variance of a mean of n yes-or-no answers is p (1 - p) / n.",
-            "Return p and np.sqrt(p * (1 - p) / len(y)).",
-        ),
-        alternatives=[_error_from_std],
-        names=("guess", "y"),
     ),
 ]

@@ -228,6 +228,8 @@ def _differ_numbers(g: np.ndarray, w: np.ndarray, tol: Tolerance, at: str) -> Di
     gap = np.abs(_wide(g) - _wide(w))
     gap = np.where(bad, np.where(np.isfinite(gap), gap, np.inf), 0.0)
     place = np.unravel_index(int(gap.argmax()), gap.shape)
+    if g.dtype.kind == w.dtype.kind == "b":
+        return Difference("value", f"Your answer{at} is {g[place]}{_place(place)}; {w[place]} is expected.")
     text = f"The largest difference{at} is {gap[place]:.3g}{_place(place)}: got {g[place]!s}, expected {w[place]!s}."
     if g.dtype.kind == "f" and g.dtype.itemsize <= 4 and _close(g, w, _single(tol)).all():
         return Difference("dtype", f"Your numbers{at} are right to the precision of {g.dtype}; {w.dtype} is expected.")

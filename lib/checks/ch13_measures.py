@@ -1,4 +1,4 @@
-"""Checks of 13_mlp_mnist on the loss: softmax and cross-entropy."""
+"""Checks of 13_mlp_mnist on what measures a network: softmax, cross-entropy, an accuracy and its error."""
 
 from __future__ import annotations
 
@@ -111,6 +111,10 @@ def _cross_entropy_no_softmax(logits, y):
     return -np.log(logits[np.arange(len(y)), y]).mean()
 
 
+def _cross_entropy_of_table(logits, y):
+    return cross_entropy(logits, y) / logits.shape[1]
+
+
 def _cross_entropy_no_minus(logits, y):
     return -cross_entropy(logits, y)
 
@@ -118,6 +122,55 @@ def _cross_entropy_no_minus(logits, y):
 def _labelled_logits(rng: Generator) -> tuple:
     n, k = rng.integers(3, 7), rng.integers(3, 8)
     return rng.normal(0, 2, (n, k)), rng.integers(0, k, n)
+
+
+# 13.7 -----------------------------------------------------------------------------------------------------------------
+
+
+def accuracy_with_error(guess: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    p = np.mean(guess == y)
+    return float(p), float(np.sqrt(p * (1 - p) / len(y)))
+
+
+def _error_from_std(guess, y):
+    right = (guess == y).astype(float)
+    return right.mean(), right.std() / len(right) ** 0.5
+
+
+def _error_without_n(guess, y):
+    p, error = accuracy_with_error(guess, y)
+    return p, error * len(y) ** 0.5
+
+
+def _error_variance(guess, y):
+    p, error = accuracy_with_error(guess, y)
+    return p, error**2
+
+
+def _error_n_outside(guess, y):
+    p, error = accuracy_with_error(guess, y)
+    return p, error / len(y) ** 0.5
+
+
+def _error_percent(guess, y):
+    p, error = accuracy_with_error(guess, y)
+    return 100 * p, 100 * error
+
+
+def _error_two_sided(guess, y):
+    p, error = accuracy_with_error(guess, y)
+    return p, 1.96 * error
+
+
+def _error_of_wrong(guess, y):
+    p, error = accuracy_with_error(guess, y)
+    return 1 - p, error
+
+
+def _answers(rng: Generator) -> tuple:
+    n = int(rng.integers(20, 200))
+    y = rng.integers(0, 10, n)
+    return np.where(rng.random(n) < 0.8, y, (y + 1) % 10), y
 
 
 EXERCISES = [
@@ -253,6 +306,13 @@ EXERCISES = [
                 look="Section 4 of 13_mlp_mnist, 'From scores to probabilities'",
             ),
             Misconception(
+                "averages over the classes as well",
+                _cross_entropy_of_table,
+                why="A one-hot table times log p has n numbers that count and many zeros. The mean over the whole "
+                "table divides by n times the number of classes; divide by n alone.",
+                look="Section 4 of 13_mlp_mnist, 'The loss of a guess'",
+            ),
+            Misconception(
                 "leaves out the minus sign",
                 _cross_entropy_no_minus,
                 why="log p is negative, so the loss must be -log p. Going downhill on log p would make the right "
@@ -267,5 +327,65 @@ EXERCISES = [
         ),
         alternatives=[_cross_entropy_one_hot, _cross_entropy_loop],
         names=("logits", "y"),
+    ),
+    Exercise(
+        "13.7",
+        "How sure is an accuracy?",
+        minutes=8,
+        difficulty=1,
+        reference=accuracy_with_error,
+        cases=[
+            _answers,
+            Case("all right", np.array([1, 2, 3]), np.array([1, 2, 3])),
+            Case("three of four right", np.array([1, 2, 3, 4]), np.array([1, 2, 3, 0])),
+        ],
+        misconceptions=[
+            Misconception(
+                "gives the spread of one answer, not of the accuracy",
+                _error_without_n,
+                why="A single answer is right or wrong, with spread sqrt(p (1 - p)). The mean of n answers varies "
+                "sqrt(n) times less: divide by n inside the root.",
+                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
+            ),
+            Misconception(
+                "forgets the square root",
+                _error_variance,
+                why="p (1 - p) / n is the variance. Its square root is in the same unit as the accuracy.",
+                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
+            ),
+            Misconception(
+                "divides by n outside the square root",
+                _error_n_outside,
+                why="The variance falls with n, so the standard error falls with sqrt(n): n belongs inside the root.",
+                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
+            ),
+            Misconception(
+                "answers in per cent",
+                _error_percent,
+                why="The formula is for a share between 0 and 1. Return shares, and print per cent where you like.",
+                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
+            ),
+            Misconception(
+                "returns 1.96 standard errors",
+                _error_two_sided,
+                why="That is half the width of a 95% interval, a useful number, but the exercise asks for one "
+                "standard error.",
+                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
+            ),
+            Misconception(
+                "returns the share of wrong answers",
+                _error_of_wrong,
+                why="That is the error rate. The standard error is the same for both, so only the first number gives "
+                "it away.",
+                look="Section 11 of 13_mlp_mnist, 'How sure are we?'",
+            ),
+        ],
+        hints=(
+            "How often is the answer right? And how much would that share change with other images of the same kind?",
+            "p is the mean of `guess == y`. The variance of a mean of n yes-or-no answers is p (1 - p) / n.",
+            "Return p and np.sqrt(p * (1 - p) / len(y)).",
+        ),
+        alternatives=[_error_from_std],
+        names=("guess", "y"),
     ),
 ]
