@@ -92,7 +92,7 @@ def data(core: Sequence[Status]) -> list[Finding]:
 def examine() -> list[Finding]:
     """All findings on this machine, in reading order."""
     wanted = requirements("course", "jupyter")
-    findings = [python(sys.version_info), *packages(wanted, {r.name: installed(r.name) for r in wanted})]
+    findings = [python(sys.version_info[:3]), *packages(wanted, {r.name: installed(r.name) for r in wanted})]
     findings.append(cores(os.cpu_count()))
     lacking = {finding.name for finding in findings if finding.mend}
     if "psutil" not in lacking:

@@ -19,6 +19,7 @@ from lib import ROOT
 
 if TYPE_CHECKING:
     import nbformat
+    from nbclient import NotebookClient
 
 MB = 2**20
 CELL_LIMIT = 600
@@ -61,10 +62,9 @@ def _nearest(asked: str, every: dict[str, Path]) -> Path:
 
 
 def run(path: Path) -> Run:
-    """Execute a notebook in a kernel of its own, with a bar that counts its code cells."""
+    """Execute a notebook in a kernel of its own, with a bar of its code cells; stop at the first that fails."""
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from tqdm import tqdm
 
     notebook = nbformat.read(path, as_version=4)
@@ -74,24 +74,32 @@ def run(path: Path) -> Run:
         client = NotebookClient(notebook, timeout=CELL_LIMIT, resources={"metadata": {"path": folder}})
         began = time.perf_counter()
         with client.setup_kernel(), Peak(_process(client)) as peak, tqdm(code, desc=path.stem, unit="cell") as bar:
-            try:
-                for i, cell in bar:
-                    client.execute_cell(cell, i)
-            except CellExecutionError as failure:
-                error = f"{failure.ename}: {failure.evalue}\nin the cell\n{_first_lines(cell)}"
-            except (CellTimeoutError, DeadKernelError) as failure:
-                error = f"{type(failure).__name__} in the cell\n{_first_lines(cell)}"
+            for i, cell in bar:
+                if error := _execute(client, cell, i):
+                    break
             seconds = time.perf_counter() - began
     return Run(path, seconds, peak.most, error)
 
 
-def _process(client: object) -> int:
+def _execute(client: NotebookClient, cell: nbformat.NotebookNode, i: int) -> str:
+    """Run one cell; returns what went wrong, and where."""
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    try:
+        client.execute_cell(cell, i)
+        return ""
+    except CellExecutionError as failure:
+        what = f"{failure.ename}: {failure.evalue}"
+    except CellTimeoutError:
+        what = f"not done after {CELL_LIMIT} s"
+    except DeadKernelError:
+        what = "the kernel died, perhaps for want of memory"
+    return "\n".join([f"{what}\nin the cell", *(f"    {line}" for line in cell.source.splitlines()[:5])])
+
+
+def _process(client: NotebookClient) -> int:
     """The process id of a client's kernel."""
-    return client.km.provisioner.process.pid  # type: ignore[attr-defined]
-
-
-def _first_lines(cell: nbformat.NotebookNode, n: int = 5) -> str:
-    return "\n".join(f"    {line}" for line in cell.source.splitlines()[:n])
+    return client.km.provisioner.process.pid  # type: ignore[union-attr]
 
 
 class Peak:

@@ -24,7 +24,7 @@ COLAB = "https://colab.research.google.com"
 STUDIO_BADGE = "https://pl-bolts-doc-images.s3.us-east-2.amazonaws.com/app-2/studio-badge.svg"
 SETUP = """\
 import os, sys; found = [p for p in ("..", "{name}", *sys.path) if os.path.exists(os.path.join(p, "lib/bootstrap.py"))]
-sys.path[:0] = found[:1] or os.system("git clone --depth 1 {url} {name}") and sys.exit("{sorry}") or ["{name}"]; \
+sys.path[:0] = found[:1] or (os.system("git clone --depth 1 {url} {name}") and sys.exit("{sorry}")) or ["{name}"]; \
 from lib.bootstrap import setup; setup()"""
 SORRY = "The course is not here and could not be cloned. This needs git and the network; then run this cell again."
 

@@ -114,8 +114,9 @@ def _stage(command: list[str], home: str) -> tuple[int, str]:
 
 
 def _steady() -> dict[str, str]:
-    """The surroundings under which outputs are stored and compared: one thread, UTF-8."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+    """The surroundings under which outputs are stored and compared: one thread, UTF-8, the course's Python first."""
+    path = os.path.dirname(environment.python()) + os.pathsep + os.environ.get("PATH", "")
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PATH": path}
 
 
 def lock() -> int:
