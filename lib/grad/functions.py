@@ -23,6 +23,8 @@ def integers(op: str, x) -> np.ndarray:
 
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors joined along `axis`; their other axes must be equal."""
+    if not len(tensors):
+        raise ValueError("concatenate: there are no tensors to join")
     return apply("concatenate", *tensors, axis=axis)
 
 
@@ -82,4 +84,4 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 
 
 def max_pool2d(x: Tensor, size: int, stride: int | None = None) -> Tensor:
     """The largest entry of each `size` by `size` window. x: (N, C, H, W); the stride is `size` unless given."""
-    return apply("max_pool2d", x, size=size, stride=stride or size)
+    return apply("max_pool2d", x, size=size, stride=size if stride is None else stride)

@@ -169,6 +169,8 @@ def along(index, axis):
 
 def gather(x, index, axis):
     """y[i, j] = x[index[i, j], j] for axis 0, x[i, index[i, j]] for axis 1, and so on."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis {axis} is out of bounds for {x.ndim} axes")
     others = [i for i in range(x.ndim) if i != axis % x.ndim]
     if index.ndim != x.ndim or any(index.shape[i] > x.shape[i] for i in others):
         raise ValueError(f"the index, {index.shape}, must have as many axes as x and fit in it on each axis but {axis}")

@@ -201,7 +201,11 @@ class Tensor:
         return apply("transpose", self, axes=axes)
 
     def transpose(self, first: int, second: int) -> Tensor:
-        """Two axes exchanged."""
+        """Two axes exchanged. Raises ValueError for an axis that is not there."""
+        if not all(-self.ndim <= axis < self.ndim for axis in (first, second)):
+            raise ValueError(
+                f"transpose: {self.shape}: axes {first} and {second} must be from {-self.ndim} to {self.ndim - 1}"
+            )
         axes = list(range(self.ndim))
         axes[first], axes[second] = axes[second], axes[first]
         return self.permute(*axes)

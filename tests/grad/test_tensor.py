@@ -218,6 +218,13 @@ def test_only_what_is_needed_and_in_hand_is_copied():
     assert x._memory.copy is None and z._memory.copy is None and y._memory.copy is not None
 
 
+def test_assigning_data_keeps_the_dtype_and_copies():
+    x, new = leaf(3, dtype=np.float32), np.array([1.0, 2.0, 3.0])
+    x.data = new
+    new[:] = 7
+    assert np.array_equal(x.data, [1, 2, 3]) and x.dtype == np.float32
+
+
 def test_the_data_given_is_copied():
     array = np.ones(3)
     x = Tensor(array, requires_grad=True)
@@ -338,8 +345,11 @@ def test_reshape_takes_a_tuple_too():
         (lambda x: G.linear(x, np.ones((2, 4)), np.ones(3)), ValueError, r"the bias must have shape \(2,\)"),
         (lambda x: G.linear(x, np.ones(4)), ValueError, "the weight must have two axes"),
         (lambda x: G.concatenate([x, np.ones((3, 5))]), ValueError, r"concatenate: \(3, 4\) and \(3, 5\)"),
+        (lambda x: G.concatenate([]), ValueError, "concatenate: there are no tensors to join"),
+        (lambda x: x.transpose(0, 2), ValueError, r"transpose: \(3, 4\): axes 0 and 2 must be from -2 to 1"),
         (lambda x: G.where(np.ones(3) > 0, x, 0.0), ValueError, r"where: \(3, 4\) and \(\)"),
         (lambda x: G.gather(x, [[0], [9]], 1), IndexError, r"gather: \(3, 4\): index 9"),
+        (lambda x: G.gather(x, [[0]], 2), ValueError, r"gather: \(3, 4\): axis 2 is out of bounds"),
         (lambda x: G.gather(x, [0], 1), ValueError, r"gather: \(3, 4\): the index, \(1,\), must have as many axes"),
         (lambda x: G.gather(x, [[0.5]], 1), TypeError, "gather: indices and labels must be integers, got float64"),
         (lambda x: G.cross_entropy(x, [0, 1]), ValueError, r"cross_entropy: \(3, 4\): the targets, \(2,\), must have"),
@@ -353,6 +363,7 @@ def test_reshape_takes_a_tuple_too():
             ValueError,
             r"conv2d: \(3, 4\) and \(1, 1, 2, 2\): x must be \(N, C",
         ),
+        (lambda x: G.max_pool2d(x.reshape(1, 1, 3, 4), 2, 0), ValueError, r"max_pool2d: .* step cannot be zero"),
         (lambda x: G.max_pool2d(x, 2), ValueError, r"max_pool2d: \(3, 4\): x must have four axes"),
         (lambda x: G.max_pool2d(x.reshape(1, 1, 3, 4), 4), ValueError, r"the kernel, 4 by 4, is larger .* \(3, 4\)"),
         (lambda x: x + "1", TypeError, "add: expected a Tensor, an array or a number, got str"),
