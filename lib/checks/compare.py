@@ -170,7 +170,8 @@ def _differ_list(got: Frozen, want: Frozen, at: str) -> Difference:
         return Difference("list", text)
     if want.kind == "number":
         return Difference("count", f"Your answer{at} is {_a(got.name)} of {_things(len(got.value))}; one is expected.")
-    return Difference("type", f"Your answer{at} is {_a(got.name)}; a {want.name} is expected.")
+    text = f"Your answer{at} is {_a(got.name)} of {_things(len(got.value))}; a {want.name} is expected."
+    return Difference("count" if got.name == "tuple" else "type", text)
 
 
 def _differ_text(got: Frozen, want: Frozen, at: str) -> Difference | None:

@@ -2,7 +2,8 @@
 
 A loop without end is stopped from outside: a watching thread sends the main thread the signal of Ctrl-C, which also
 wakes a sleeping call, and a handler of ours turns it into `Stopped`. `Stopped` is no `Exception`, so `except
-Exception` does not swallow it; where `except:` does, the next signal comes 50 ms later. A real Ctrl-C goes through.
+Exception` does not swallow it; where `except:` does, the learner's next line raises it again, outside that `try`.
+A real Ctrl-C goes through.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,8 @@ class _Head(io.TextIOBase):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise Stopped in this thread when the block takes longer than `seconds`."""
     done, sent, active = threading.Event(), threading.Event(), True
+    outer = set(_frames(inspect.currentframe()))
+    tracing = sys.gettrace()
     thread = threading.get_ident()
     is_main = threading.current_thread() is threading.main_thread()
 
@@ -78,6 +82,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     def handle(signum: int, frame: Any) -> None:
         if sent.is_set():
             if active:
+                _raise_on_next_line([f for f in _frames(frame) if f not in outer and f.f_code.co_filename != __file__])
                 raise Stopped
         elif callable(before):
             before(signum, frame)
@@ -89,10 +94,30 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         active = False
+        sys.settrace(tracing)
         done.set()
         watcher.join()
         if is_main:
             signal.signal(signal.SIGINT, before)
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _raise_on_next_line(frames: list[FrameType]) -> None:
+    """Make each of these frames raise Stopped at its next line, should it swallow the first one."""
+
+    def strike(frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "line":
+            raise Stopped
+        return strike
+
+    for frame in frames:
+        frame.f_trace = strike
+    sys.settrace(lambda *_: None)  # switches tracing on, for no new frame
 
 
 def _interrupt(thread: int, is_main: bool) -> None:

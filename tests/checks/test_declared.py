@@ -67,7 +67,9 @@ def test_near_variants_of_the_misconceptions_are_named(chapter):
 
 
 @EACH
-@pytest.mark.parametrize("wrong", [None, "text", float("nan"), {}, np.zeros((3, 1, 2, 5))], ids=lambda w: type(w).__name__)
+@pytest.mark.parametrize(
+    "wrong", [None, "text", float("nan"), {}, np.zeros((3, 1, 2, 5))], ids=lambda w: type(w).__name__
+)
 def test_nonsense_is_rejected_without_naming_a_misconception(exercise, wrong):
     answer = wrong if exercise.is_value else lambda *args, **kwargs: wrong
     result = diagnose(exercise, answer, 0)
