@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
 from lib import ROOT
 from lib.bootstrap import old, requirements
+from lib.checks import check
 
 LOCK = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
 CONDA = {"torch": "pytorch"}
@@ -69,3 +71,10 @@ def test_import_lib_needs_only_torch_and_numpy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['lib']"
+
+
+def test_the_check_message_in_readme_is_a_real_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path))
+    shown = (ROOT / "README.md").read_text("utf-8").split("```text\n")[1].split("```")[0]
+    result = check("10.1", lambda w, b, x: np.sign(x @ w + b))
+    assert str(result).strip() == shown.strip()
