@@ -208,7 +208,7 @@ EXERCISES = [
                 "shuffles the inputs and leaves the labels where they were",
                 _shuffling("x only"),
                 why="After the shuffle, input 0 is another image, and label 0 is still the old one. The model is "
-                "taught at random and the loss stays at log 10.",
+                "taught at random and the loss stays at ln 10.",
                 look=CHECKLIST,
             ),
             Misconception(
@@ -241,7 +241,7 @@ EXERCISES = [
             ),
         ],
         hints=(
-            "The loss stays at log 10, as if the labels were drawn by lot. Look at one batch: does each image have "
+            "The loss stays at ln 10, as if the labels were drawn by lot. Look at one batch: does each image have "
             "its own label?",
             "`order` says which example comes next. Both x and y must follow it, in every epoch.",
             "Draw `order` in each epoch, then `i = order[start : start + batch_size]` and `step(x[i], y[i])`.",

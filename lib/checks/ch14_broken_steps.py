@@ -225,7 +225,7 @@ EXERCISES = [
                 _with_loss(lambda z, y: F.cross_entropy(z.softmax(1), y)),
                 why="cross_entropy takes logits and applies log-softmax to them. Probabilities are all between 0 and "
                 "1, so as logits they can never be far apart: with 10 classes the loss cannot fall below 1.46.",
-                look=f"Section 9 {LESSON}, and 13_mlp_mnist",
+                look=f"Section 2 {LESSON}, and 'One softmax too many' in section 4 of 13_mlp_mnist",
             ),
             Misconception(
                 "gives nll_loss probabilities instead of their logarithms",
@@ -233,21 +233,21 @@ EXERCISES = [
                 why="nll_loss only picks out the number of the right class and changes its sign; the logarithm is "
                 "yours to take. Without it the loss is minus the mean probability: it is negative, and confident "
                 "mistakes cost hardly anything.",
-                look="13_mlp_mnist, the cross-entropy",
+                look="Section 4 of 13_mlp_mnist, 'The loss of a guess'",
             ),
             Misconception(
                 "takes the logarithm of a softmax that can be 0",
                 _with_loss(lambda z, y: F.nll_loss(z.softmax(1).log(), y)),
                 why="With logits far apart the small probabilities underflow to exactly 0, and log 0 is minus "
                 "infinity. log_softmax, which cross_entropy uses, never forms the probability.",
-                look="13_mlp_mnist, the cross-entropy",
+                look="Section 4 of 13_mlp_mnist, 'The same number, computed safely'",
             ),
             Misconception(
                 "trains on the squared error of the probabilities",
                 _with_loss(_squared),
                 why="It has its minimum in the same place, but its gradient carries a factor p (1 - p) that is near 0 "
                 "exactly where the model is confidently wrong. The task asks for the cross-entropy.",
-                look="13_mlp_mnist, the cross-entropy",
+                look="Section 4 of 13_mlp_mnist, 'Softmax and cross-entropy'",
             ),
         ],
         hints=(
@@ -282,7 +282,7 @@ EXERCISES = [
                 look=CHECKLIST,
             ),
             Misconception(
-                "makes a new optimizer in each step, which forgets the momentum",
+                "steps without momentum: the optimizer has none, or is made anew in each step and forgets it",
                 _fine_tuning(lambda model: list(model.parameters()), rebuild=True),
                 why="Momentum, and Adam's averages, live in the optimizer. Made anew in each step it starts from 0 "
                 "each time: it is plain SGD.",

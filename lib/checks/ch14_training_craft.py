@@ -203,7 +203,7 @@ EXERCISES = [
                 _scaled(lambda d_out, d_in: math.sqrt(1 / d_in)),
                 why="ReLU sets half of the values to zero, which halves the mean square of the signal in each layer. "
                 "The 2 makes up for it.",
-                look=f"Section 3 {LESSON}, the panel of the five rules",
+                look=f"Section 3 {LESSON}, the picture of the six starts",
             ),
             Misconception(
                 "uses sqrt(6 / fan_in), which is the bound of the uniform version",
