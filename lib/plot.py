@@ -19,8 +19,10 @@ MARKERS = ("o", "s", "^", "D")
 
 
 def caption(fig: Figure, text: str) -> None:
-    """Write a one-line caption under the figure."""
-    fig.text(0.5, -0.02, text, ha="center", va="top", fontsize=9, style="italic")
+    """Write a one-line caption below everything that the figure holds so far; call it last."""
+    fig.draw_without_rendering()
+    bottom = fig.get_tightbbox().y0 - 0.1  # inches
+    fig.text(0.5, bottom / fig.get_figheight(), text, ha="center", va="top", fontsize=9, style="italic")
 
 
 def scatter_classes(ax: Axes, X: np.ndarray, y: np.ndarray, names: dict[int, str] | None = None) -> None:

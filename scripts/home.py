@@ -57,8 +57,8 @@ def badges(url: str, path: str) -> str:
 
 
 def marked(text: str, url: str, path: str) -> str:
-    """The text with the badges between its markers."""
-    return BADGES.sub(lambda _: f"<!-- badges -->{badges(url, path)}<!-- /badges -->", text)
+    """The text with the badges between its markers, on lines of their own: beside a comment Markdown is not rendered."""
+    return BADGES.sub(lambda _: f"<!-- badges -->\n\n{badges(url, path)}\n\n<!-- /badges -->", text)
 
 
 def stamped(notebook: nbformat.NotebookNode, url: str, path: str) -> nbformat.NotebookNode:
