@@ -220,6 +220,8 @@ def test_only_what_is_needed_and_in_hand_is_copied():
 
 def test_assigning_data_keeps_the_dtype_and_copies():
     x, new = leaf(3, dtype=np.float32), np.array([1.0, 2.0, 3.0])
+    x.data = [4.0, 5.0, 6.0]
+    assert np.array_equal(x.data, [4, 5, 6])
     x.data = new
     new[:] = 7
     assert np.array_equal(x.data, [1, 2, 3]) and x.dtype == np.float32
