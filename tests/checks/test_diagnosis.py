@@ -309,7 +309,7 @@ def test_an_error_that_the_right_answer_raises_is_asked_for():
 
 
 def test_a_check_that_is_itself_at_fault_says_so():
-    with pytest.raises(RuntimeError, match="check of exercise 99.1 is itself at fault"):
+    with pytest.raises(RuntimeError, match=r"check of exercise 99\.1 is itself at fault"):
         check(exercise(reference=lambda x, k: x @ np.ones(9), names=("x", "k")), scale)
 
 
@@ -335,7 +335,7 @@ def test_html_is_escaped_and_says_in_words_what_the_colour_says():
 
 
 def test_an_unknown_number_suggests_the_nearest():
-    with pytest.raises(ValueError, match="There is no exercise 10.99. Did you mean 10."):
+    with pytest.raises(ValueError, match=r"There is no exercise 10\.99\. Did you mean 10\."):
         check("10.99", scale)
     with pytest.raises(ValueError, match="quotation marks"):
         check(10.1, scale)

@@ -44,7 +44,8 @@ def test_a_stub_keeps_signature_and_docstring():
 
 def test_methods_are_cut_one_by_one():
     source = (
-        "class A:\n    def f(self):\n        # BEGIN SOLUTION\n        a = 1\n\n        return a\n        # END SOLUTION\n\n"
+        "class A:\n    def f(self):\n        # BEGIN SOLUTION\n        a = 1\n\n        return a\n"
+        "        # END SOLUTION\n\n"
         "    def g(self):\n        x = 1\n        # BEGIN SOLUTION\n        return x\n        # END SOLUTION"
     )
     made = cut(source, "99.1", 0)

@@ -52,6 +52,7 @@ def test_cells_are_in_step_with_lib():
 def test_a_notebook_is_valid_and_says_what_it_is(path):
     notebook = read(path)
     nbformat.validate(notebook)
+    assert "course" in notebook.metadata, "the notebook metadata of docs/authoring.md is missing"
     course = notebook.metadata["course"]
     assert course["title"].strip() and course["minutes"] > 0
     assert set(course["needs"]) <= {p.stem for p in LESSONS}

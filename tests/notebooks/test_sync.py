@@ -4,7 +4,19 @@ import nbformat
 import pytest
 from sync import differences
 
-LIB = '"""Module."""\nimport math\n\nPI: float = 3.0\n\n\nclass A:\n    """Doc."""\n\n    def f(self, x):\n        """Doc."""\n        return x + 1  # why\n'
+LIB = '''"""Module."""
+import math
+
+PI: float = 3.0
+
+
+class A:
+    """Doc."""
+
+    def f(self, x):
+        """Doc."""
+        return x + 1  # why
+'''
 
 
 @pytest.fixture
