@@ -57,7 +57,7 @@ def badges(url: str, path: str) -> str:
 
 
 def marked(text: str, url: str, path: str) -> str:
-    """The text with the badges between its markers, on lines of their own: Markdown beside a comment is not rendered."""
+    """The text with the badges between its markers, on lines of their own, or Markdown would not render them."""
     return BADGES.sub(lambda _: f"<!-- badges -->\n\n{badges(url, path)}\n\n<!-- /badges -->", text)
 
 
