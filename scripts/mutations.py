@@ -171,7 +171,7 @@ def mutants(source: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, st
     tree = ast.parse(source)
     original, seen = ast.unparse(tree), set()
     for node, parent, field, index in list(_places(tree)):
-        if not any(first <= node.lineno <= last for first, last in spans):
+        if not any(first <= getattr(node, "lineno", 0) <= last for first, last in spans):
             continue
         for mutation in MUTATIONS:
             for new in mutation(node):

@@ -22,7 +22,7 @@ def every(*folders: str) -> list[Path]:
 
 def text_of(notebook: NotebookNode) -> str:
     """A notebook as it is stored: always the same text for the same content."""
-    return nbformat.writes(notebook, version=4, indent=1, sort_keys=True, ensure_ascii=False).rstrip("\n") + "\n"
+    return nbformat.v4.writes(notebook, indent=1, sort_keys=True, ensure_ascii=False).rstrip("\n") + "\n"
 
 
 def store(notebook: NotebookNode, path: Path) -> None:
