@@ -30,13 +30,18 @@ def scatter_classes(ax: Axes, X: np.ndarray, y: np.ndarray, names: dict[int, str
     for k, label in enumerate(np.unique(y)):
         name = (names or {}).get(int(label), f"class {int(label):+d}")
         at = X[y == label]
-        ax.scatter(at[:, 0], at[:, 1], c=COLOURS[k], marker=MARKERS[k], s=28, edgecolors="white", linewidths=0.6, label=name)
+        ax.scatter(
+            at[:, 0], at[:, 1], c=COLOURS[k], marker=MARKERS[k], s=28, edgecolors="white", linewidths=0.6, label=name
+        )
 
 
 def decision_surface(
     ax: Axes, f: Callable[[np.ndarray], np.ndarray], X: np.ndarray, y: np.ndarray, level: float = 0.0, n: int = 100
 ) -> None:
-    """Colour the plane by the score f (n, 2) -> (n,), draw the line f = level, and the points X (n, 2) with labels y (n,) on top."""
+    """Colour the plane by the score f: (n, 2) -> (n,), draw the line f = level, and on top the points X (n, 2).
+
+    The labels y (n,) give each point its colour and marker.
+    """
     lo, hi = X.min(0), X.max(0)
     pad = 0.15 * (hi - lo)
     xs, ys = np.linspace(lo[0] - pad[0], hi[0] + pad[0], n), np.linspace(lo[1] - pad[1], hi[1] + pad[1], n)
@@ -48,7 +53,9 @@ def decision_surface(
     scatter_classes(ax, X, y)
 
 
-def image_grid(images: np.ndarray, titles: Sequence[str] = (), columns: int = 10, size: float = 0.8, cmap: str = "gray_r") -> Figure:
+def image_grid(
+    images: np.ndarray, titles: Sequence[str] = (), columns: int = 10, size: float = 0.8, cmap: str = "gray_r"
+) -> Figure:
     """Show images (n, height, width) in rows of `columns`, each with its title where there is one."""
     rows = -(-len(images) // columns)
     extra = 0.35 if len(titles) else 0.0

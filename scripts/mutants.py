@@ -24,8 +24,9 @@ from typing import Any
 
 import nbformat
 from build_exercises import BEGIN, CHECK, END, HEADING
+from environment import STEADY
 from mutations import mutants
-from nbfiles import ENVIRONMENT, every
+from nbfiles import every
 from variants import named
 
 from lib import ROOT
@@ -190,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mutants: there is no solution notebook of chapter {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     equivalent = json.loads(EQUIVALENT.read_text(encoding="utf-8")) if EQUIVALENT.exists() else {}
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(STEADY)
     good = True
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         for path, future in [(path, pool.submit(score, path)) for path in paths]:

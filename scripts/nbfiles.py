@@ -9,10 +9,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lib import ROOT
-
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
-"""The variables under which outputs are stored, as `make test` compares them: sums differ with the threads."""
+from lib import ROOT, data
 
 
 def every(*folders: str) -> list[Path]:
@@ -37,3 +34,20 @@ def store(notebook: NotebookNode, path: Path) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def prepare(path: Path) -> str:
+    """Fetch a notebook's data and decode its images, so that no progress bar gets into its outputs.
+
+    Returns why its data cannot be had, "" where it can.
+    """
+    for name in nbformat.read(path, as_version=4).metadata.get("course", {}).get("data", ()):
+        try:
+            if not data.available(name):
+                data.fetch(name)
+            if data.CATALOG[name].images:
+                for split in data.CATALOG[name].splits:
+                    data.arrays(name, split.name)
+        except data.DataError as error:
+            return f"{name}: {error}"
+    return ""

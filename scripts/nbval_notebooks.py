@@ -7,30 +7,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-import nbformat
-from nbfiles import every
+from nbfiles import every, prepare
 
-from lib import ROOT, data
-
-
-def lacking(path: Path) -> str:
-    """Why a notebook's data cannot be had, "" where it can; data that a source has is fetched."""
-    course = nbformat.read(path, as_version=4).metadata.get("course", {})
-    for name in course.get("data", ()):
-        try:
-            if not data.available(name):
-                data.fetch(name)
-        except data.DataError as error:
-            return f"{name}: {error}"
-    return ""
+from lib import ROOT
 
 
 def main() -> int:
     ready = []
     for path in every():
-        if reason := lacking(path):
+        if reason := prepare(path):
             print(f"SKIPPED {path.relative_to(ROOT)}: no source has its data. {reason}")
         else:
             ready.append(str(path.relative_to(ROOT)))

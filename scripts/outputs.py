@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 import nbformat
+from environment import STEADY
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbfiles import ENVIRONMENT, every, store, text_of
+from nbfiles import every, prepare, store, text_of
 from nbformat import NotebookNode
 from PIL import Image
 
@@ -77,6 +78,8 @@ def figures(notebook: NotebookNode) -> list[bytes]:
 
 def make(path: Path) -> str:
     """Run and store one notebook; returns what went wrong, "" if nothing did."""
+    if lacking := prepare(path):
+        return lacking
     begun = time.perf_counter()
     try:
         notebook = execute(path)
@@ -121,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     failed = 0
     with tempfile.TemporaryDirectory() as home:  # the author's own progress stays out of it
-        os.environ.update(ENVIRONMENT, COURSE_HOME=home)
+        os.environ.update(STEADY, COURSE_HOME=home)
         for path in paths:
             problem = make(path)
             if problem:

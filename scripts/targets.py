@@ -97,7 +97,7 @@ def test() -> int:
 def _stage(command: list[str], home: str) -> tuple[int, str]:
     """Run one check and show its output; return its exit code and pytest's closing line where there is one."""
     closing = ""
-    env = _steady() | {"COURSE_HOME": home, "PYTHONHASHSEED": "0"}
+    env = _steady() | {"COURSE_HOME": home, "COURSE_DATA": _mirrors()}
     pipe = {
         "stdout": subprocess.PIPE,
         "stderr": subprocess.STDOUT,
@@ -113,10 +113,17 @@ def _stage(command: list[str], home: str) -> tuple[int, str]:
     return process.returncode, closing
 
 
+def _mirrors() -> str:
+    """$COURSE_DATA and the reader's own data cache, which has the layout of a mirror: nothing is fetched twice."""
+    home = os.environ.get("COURSE_HOME") or os.path.join(os.path.expanduser("~"), ".perceptron-to-gpt")
+    folders = [os.environ.get("COURSE_DATA", ""), os.path.join(home, "data")]
+    return os.pathsep.join(folder for folder in folders if folder)
+
+
 def _steady() -> dict[str, str]:
-    """The surroundings under which outputs are stored and compared: one thread, UTF-8, the course's Python first."""
+    """The surroundings under which outputs are stored and compared, with the course's Python first on the path."""
     path = os.path.dirname(environment.python()) + os.pathsep + os.environ.get("PATH", "")
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PATH": path}
+    return os.environ | environment.STEADY | {"PYTHONUNBUFFERED": "1", "PATH": path}
 
 
 def lock() -> int:

@@ -67,7 +67,10 @@ ACCURACY = Exercise(
         Misconception(
             "counts the right answers instead of taking their share",
             lambda answers, labels: int((answers == labels).sum()),
-            why="Accuracy is a share between 0 and 1: the count divided by how many there are. Only then can you compare data sets of different sizes.",
+            why=(
+                "Accuracy is a share between 0 and 1: the count divided by how many there are. Only then can "
+                "you compare data sets of different sizes."
+            ),
             look="the text of exercise 00.2",
         ),
         Misconception(
@@ -111,7 +114,10 @@ STANDARDISE = Exercise(
     minutes=8,
     difficulty=2,
     reference=_standardise,
-    cases=[_table, Case("heights in cm and weights in kg", np.array([[170.0, 60.0], [180.0, 90.0], [160.0, 75.0], [190.0, 71.0]]))],
+    cases=[
+        _table,
+        Case("heights in cm and weights in kg", np.array([[170.0, 60.0], [180.0, 90.0], [160.0, 75.0], [190.0, 71.0]])),
+    ],
     misconceptions=[
         Misconception(
             "uses one mean and one spread for the whole table",
@@ -122,7 +128,10 @@ STANDARDISE = Exercise(
         Misconception(
             "works along the rows instead of down the columns",
             lambda X: (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True),
-            why="A row is one person, a column one measurement. axis=0 goes down the rows and leaves one number for each column.",
+            why=(
+                "A row is one person, a column one measurement. axis=0 goes down the rows and leaves one number"
+                " for each column."
+            ),
             look="section 3 of 00_start_here, 'Which axis?'",
         ),
         Misconception(
@@ -140,13 +149,19 @@ STANDARDISE = Exercise(
         Misconception(
             "divides before it subtracts",
             lambda X: X / X.std(axis=0) - X.mean(axis=0),
-            why="The mean is measured in the old units, so it has to be subtracted before the units change. Mind the brackets.",
+            why=(
+                "The mean is measured in the old units, so it has to be subtracted before the units change. "
+                "Mind the brackets."
+            ),
             look="the formula of exercise 00.3",
         ),
         Misconception(
             "uses the standard deviation with n - 1",
             lambda X: (X - X.mean(axis=0)) / X.std(axis=0, ddof=1),
-            why="Statistics books divide by n - 1 to estimate a spread from a sample. Here, as in all of deep learning's normalisation, divide by n: X.std's own default.",
+            why=(
+                "Statistics books divide by n - 1 to estimate a spread from a sample. Here, as in all of deep "
+                "learning's normalisation, divide by n: X.std's own default."
+            ),
             look="the formula of exercise 00.3",
         ),
     ],
@@ -174,7 +189,9 @@ PIXELS = Exercise(
     difficulty=2,
     reference=_as_rows,
     cases=[
-        lambda rng: (rng.integers(0, 256, (int(rng.integers(2, 5)), int(rng.integers(2, 5)), int(rng.integers(5, 7)))),),
+        lambda rng: (
+            rng.integers(0, 256, (int(rng.integers(2, 5)), int(rng.integers(2, 5)), int(rng.integers(5, 7)))),
+        ),
         Case("one picture", np.arange(6).reshape(1, 2, 3)),
         Case("pictures of one row", np.arange(12).reshape(4, 1, 3)),
     ],
@@ -194,7 +211,10 @@ PIXELS = Exercise(
         Misconception(
             "mixes pixels of different pictures",
             lambda images: images.reshape(-1, len(images)).T,
-            why="The shape is right, but each row holds pixels from several pictures. reshape reads the numbers in order, so the first size must be the number of pictures.",
+            why=(
+                "The shape is right, but each row holds pixels from several pictures. reshape reads the numbers"
+                " in order, so the first size must be the number of pictures."
+            ),
             look="section 3 of 00_start_here, 'Shapes'",
         ),
         Misconception(
