@@ -5,9 +5,11 @@ A notebook whose data no source can bring is left out, with a line that says so.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+from environment import STEADY
 from nbfiles import every, prepare
 
 from lib import ROOT
@@ -26,7 +28,7 @@ def main() -> int:
     how = "--nbval" if sys.platform == "linux" else "--nbval-lax"
     sanitize = ["--nbval-sanitize-with", "scripts/nbval_sanitize.cfg"]
     command = [sys.executable, "-m", "pytest", how, *sanitize, "-n", "2", "--dist", "loadscope", "-q", *ready]
-    return subprocess.call(command, cwd=ROOT)
+    return subprocess.call(command, cwd=ROOT, env=os.environ | STEADY)
 
 
 if __name__ == "__main__":
