@@ -22,9 +22,10 @@ CHECKLIST = f"Section 10 {LESSON}, the checklist"
 def _model(seed: int, n_hidden: int = 6, last_scale: float = 1.0) -> nn.Sequential:
     """A 5-n_hidden-3 network in float64."""
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(5, n_hidden), nn.Tanh(), nn.Linear(n_hidden, 3)).double()
+    last = nn.Linear(n_hidden, 3)
+    model = nn.Sequential(nn.Linear(5, n_hidden), nn.Tanh(), last).double()
     with torch.no_grad():
-        model[-1].weight.mul_(last_scale)
+        last.weight.mul_(last_scale)
     return model
 
 
