@@ -83,7 +83,7 @@ def _as_array(value: Any) -> np.ndarray:
 
 def differ(got: Frozen, want: Frozen, tol: Tolerance, where: str = "") -> Difference | None:
     """The first way in which `got` is not `want`, or None where they agree."""
-    at = f" {where}" if where else ""
+    at = f" ({where})" if where else ""
     if tol.loose:
         got, want = _numbers_only(got), _numbers_only(want)
     if want.kind == "sequence" and got.kind == "sequence":
@@ -136,7 +136,7 @@ def _numbers_only(frozen: Frozen) -> Frozen:
 
 def _differ_sequence(got: Frozen, want: Frozen, tol: Tolerance, where: str) -> Difference | None:
     if len(got.value) != len(want.value):
-        at = f" {where}" if where else ""
+        at = f" ({where})" if where else ""
         return Difference(
             "count", f"Your answer{at} has {_things(len(got.value))}; {_things(len(want.value))} are expected."
         )
@@ -187,7 +187,8 @@ def _differ_arrays(got: Frozen, want: Frozen, tol: Tolerance, at: str) -> Differ
     if g.dtype == object and w.dtype != object:
         return Difference("type", f"Your answer{at} is an array of Python objects; an array of numbers is expected.")
     if g.shape != w.shape:
-        return Difference("shape", f"Your answer{at} has shape {g.shape}; {w.shape} is expected.{_shape_remark(g, w)}")
+        expected = f"{w.shape} is expected" if w.ndim else "a single number, shape (), is expected"
+        return Difference("shape", f"Your answer{at} has shape {g.shape}; {expected}.{_shape_remark(g, w)}")
     if not tol.loose:
         wrong = _differ_dtype(g, w, tol, at)
         if wrong:

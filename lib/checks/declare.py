@@ -107,7 +107,7 @@ class Exercise:
 
 def _label(case: Callable) -> str:
     name = getattr(case, "__name__", "<lambda>")
-    return "random case" if name == "<lambda>" else name.strip("_").replace("_", " ")
+    return "random case" if name == "<lambda>" else "random " + name.strip("_").replace("_", " ").removeprefix("random ")
 
 
 def _parts(number: str) -> tuple[int, int] | None:

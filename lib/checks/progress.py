@@ -101,9 +101,10 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def table(path: str | Path | None = None) -> str:
-    """What one reader has done, chapter by chapter."""
+    """What one reader has done, chapter by chapter, and the file that says so."""
     from lib.checks.declare import exercises
 
+    path = Path(path) if path is not None else home() / "progress.json"
     done = load(path)
     rows = [["exercise", "", "tries", "misconceptions met"]]
     declared = {e.number: e.title for e in exercises()}
@@ -113,7 +114,7 @@ def table(path: str | Path | None = None) -> str:
         state = f"{_sign(entry)} {number} {declared.get(number, '(no longer in the course)')}"
         rows.append([state, _word(entry), str(entry["tries"]) if entry else "", met])
     passed = sum(bool(e["passed"]) for e in done.values())
-    return f"{_layout(rows)}\n\n{passed} of {len(rows) - 1} exercises passed."
+    return f"{_layout(rows)}\n\n{passed} of {len(rows) - 1} exercises passed. This is kept in {path}."
 
 
 def merge(paths: Iterable[str | Path]) -> str:
