@@ -106,8 +106,8 @@ class Exercise:
 
 
 def _label(case: Callable) -> str:
-    name = getattr(case, "__name__", "<lambda>")
-    return "random case" if name == "<lambda>" else "random " + name.strip("_").replace("_", " ").removeprefix("random ")
+    name = getattr(case, "__name__", "<lambda>").strip("_").replace("_", " ")
+    return "random case" if name == "<lambda>" else "random " + name.removeprefix("random ")
 
 
 def _parts(number: str) -> tuple[int, int] | None:
