@@ -71,7 +71,12 @@ def run(path: Path) -> Run:
     code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     error = ""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        client = NotebookClient(notebook, timeout=CELL_LIMIT, resources={"metadata": {"path": folder}})
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_LIMIT,
+            resources={"metadata": {"path": folder}},
+            extra_arguments=["--log-level=ERROR"],  # no warning that the kernel speaks TCP on this machine
+        )
         began = time.perf_counter()
         with client.setup_kernel(), Peak(_process(client)) as peak, tqdm(code, desc=path.stem, unit="cell") as bar:
             for i, cell in bar:

@@ -36,6 +36,7 @@ def execute(path: Path) -> NotebookNode:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],  # no warning that the kernel speaks TCP on this machine
         coalesce_streams=True,  # how a stream is split into messages depends on the moment
     )
     client.execute()
