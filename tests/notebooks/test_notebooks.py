@@ -6,13 +6,14 @@ import re
 import nbformat
 import pytest
 from build_exercises import CHECK, HEADING, build
-from nbfiles import every
+from nbfiles import every, prepare
 from outputs import LIMIT, excused
 from sync import differences
 
 from lib import ROOT
 from lib.checks.core import diagnose
 from lib.checks.declare import exercises, find
+from lib.runner import run
 
 LESSONS, SOLUTIONS, EXERCISES = every("notebooks"), every("solutions"), every("exercises")
 ALL = [*LESSONS, *SOLUTIONS, *EXERCISES]
@@ -101,6 +102,14 @@ def test_every_stored_check_passed(path):
 def test_a_lesson_asserts_what_it_claims(path):
     trees = [ast.parse(cell.source) for cell in code(path)]
     assert sum(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree)) >= 3
+
+
+@each(EXERCISES)
+def test_an_exercise_notebook_runs_to_its_end_with_nothing_written(path):
+    """As someone who chooses Run All before writing anything: told what is missing, and never stopped."""
+    if lacking := prepare(path):
+        pytest.skip(f"missing: {lacking}")
+    assert run(path).error == ""
 
 
 @each(EXERCISES)
