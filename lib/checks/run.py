@@ -3,7 +3,8 @@
 A loop without end is stopped from outside: a watching thread sends the main thread the signal of Ctrl-C, which also
 wakes a sleeping call, and a handler of ours turns it into `Stopped`. `Stopped` is no `Exception`, so `except
 Exception` does not swallow it; where `except:` does, the learner's next line raises it again, outside that `try`.
-A real Ctrl-C goes through.
+A real Ctrl-C goes through. One loop cannot be stopped, on Python 3.10 only: a `try` without a call inside, round which
+that interpreter handles no signal at all.
 """
 
 from __future__ import annotations

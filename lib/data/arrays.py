@@ -55,7 +55,7 @@ def _write(path: Path, dataset: Dataset, column: str, mode: str) -> None:
             rows = _decode(table.column(column).combine_chunks(), mode)
             if shape is None:
                 shape = rows[0].shape
-                header = {"descr": rows[0].dtype.str, "fortran_order": False, "shape": (len(dataset), *shape)}
+                header = {"descr": rows[0].dtype.str, "fortran_order": False, "shape": (len(dataset), *rows[0].shape)}
                 np.lib.format.write_array_header_1_0(file, header)
             other = next((row.shape for row in rows if row.shape != shape), shape)
             if other != shape:

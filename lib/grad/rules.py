@@ -253,7 +253,8 @@ def windows(x, height, width, stride):
         raise ValueError("x must have four axes: images, channels, height, width")
     if height > x.shape[2] or width > x.shape[3]:
         raise ValueError(f"the kernel, {height} by {width}, is larger than the padded image, {x.shape[2:]}")
-    return sliding_window_view(x, (height, width), axis=(2, 3))[:, :, ::stride, ::stride]
+    # NumPy's stubs before 2.3 know a single axis only.
+    return sliding_window_view(x, (height, width), axis=(2, 3))[:, :, ::stride, ::stride]  # type: ignore
 
 
 def pad(x, padding):
