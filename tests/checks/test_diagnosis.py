@@ -1,5 +1,6 @@
 """What check says about each kind of wrong answer: every one is caused for real."""
 
+import random
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import seed
 from lib.checks import Case, Exercise, Misconception, check, hint
 from lib.checks.core import diagnose
 from lib.grad import Tensor
@@ -362,3 +364,17 @@ def test_the_engine_needs_only_numpy():
     code = "import lib.checks, sys; print(sorted({'torch', 'filelock', 'IPython', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(1).item()])
+def test_a_check_leaves_the_reader_s_random_numbers_where_they_were(draw):
+    def greedy(x, k):
+        draw()
+        return x * k
+
+    seed(3)
+    expected = [draw() for _ in range(2)]
+    seed(3)
+    got = [draw()]
+    assert diagnose(exercise(), greedy, 1).passed
+    assert [*got, draw()] == expected
