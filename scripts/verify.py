@@ -3,7 +3,7 @@
     python scripts/verify.py            measure, and write the table; exit status 1 when a claim does not hold
     python scripts/verify.py --check    measure nothing; exit status 1 when the table lacks a row, or has one too many
 
-The rows are the lists `CLAIMS` in `tests/*/verified.py`, the same that the tests assert. A new folder of tests with
+The rows are the lists `CLAIMS` in `tests/**/verified.py`, the same that the tests assert. A new folder of tests with
 such a file appears in the table without a change here.
 """
 
@@ -33,8 +33,9 @@ HEADER = ["implementation", "reference: what is compared", "largest error", "tol
 
 def claims() -> dict[str, list[Claim]]:
     """The claims of each folder of tests, by the part of `lib` that it is about."""
-    files = sorted((ROOT / "tests").glob("*/verified.py"))
-    return {f"lib.{f.parent.name}": importlib.import_module(f"tests.{f.parent.name}.verified").CLAIMS for f in files}
+    folders = sorted(file.parent.relative_to(ROOT / "tests") for file in (ROOT / "tests").rglob("verified.py"))
+    parts = [".".join(folder.parts) for folder in folders]
+    return {f"lib.{part}": importlib.import_module(f"tests.{part}.verified").CLAIMS for part in parts}
 
 
 def bound(error: float) -> str:
