@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,37 @@ def run(
         typer.echo(runner.line(each))
     if any(each.error for each in runs):
         raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=0.1.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    allow_changes: Annotated[bool, typer.Option("--allow-changes", help="Go on with other settings.")] = False,
+) -> None:
+    """Train a model as a small YAML file says. Every field is checked before anything starts."""
+    from lib import recipe
+    from lib.data import DataError
+    from lib.train import ConfigError
+
+    try:
+        plan = recipe.read(config, changes or ())
+        result = recipe.train(plan, resume, allow_changes)
+    except (ConfigError, DataError) as error:
+        raise fail(error) from None
+    except KeyboardInterrupt as stop:
+        typer.echo(f"{stop or 'Stopped.'}\nTo go on: {_again(config, changes or [])}", err=True)
+        raise typer.Exit(130) from None
+    typer.echo("  ".join([f"step {result.step}", *(f"{name} {value:.4f}" for name, value in result.metrics.items())]))
+    typer.echo(f"Kept in {plan.folder}.")
+    if result.unsaved:
+        raise fail("Not everything could be saved:\n" + "\n".join(result.unsaved))
+
+
+def _again(config: str, changes: list[str]) -> str:
+    """The command that goes on with a run, as a shell reads it."""
+    return shlex.join(["course", "train", config, *(part for each in changes for part in ("--set", each)), "--resume"])
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses, and how they are made from what a user wrote: each field checked before anything starts.
+"""Settings as frozen dataclasses, made from what a user wrote: each field is checked before anything starts.
 
     build(TrainConfig, {"steps": 1000, "lr": "1e-3"}, "train")
 
@@ -23,9 +23,16 @@ class ConfigError(ValueError):
     """A setting that cannot be used; the text says which, and what would do."""
 
 
-def number(default: Any = MISSING, least: float = -math.inf, most: float = math.inf, above: float = -math.inf) -> Any:
-    """A dataclass field whose value lies in [least, most] and, where given, strictly above `above`."""
-    return field(default=default, metadata={"least": least, "most": most, "above": above})
+def number(
+    default: Any = MISSING,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> Any:
+    """A dataclass field, or each number in it, that lies in [least, most] and strictly between `above` and `below`."""
+    return field(default=default, metadata={"at least": least, "at most": most, "above": above, "below": below})
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,8 @@ class TrainConfig:
     """The last rate, as a fraction of `lr`."""
     weight_decay: float = number(0.0, least=0)
     """On parameters of two dimensions or more; never on biases and norms."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = number(0.9, least=0, most=1)
+    betas: tuple[float, float] = number((0.9, 0.999), least=0, below=1)
+    momentum: float = number(0.9, least=0, below=1)
     clip: float | None = number(None, above=0)
     """Largest norm of all gradients together; none where empty."""
     eval_every: int = number(0, least=0)
@@ -67,6 +74,8 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        for f in fields(self):  # also where the configuration was made by hand
+            _in_range(getattr(self, f.name), f.metadata, f.name)
         if self.batch % (self.accumulate * self.devices):
             raise ConfigError(
                 f"batch={self.batch} cannot be shared evenly among devices={self.devices} with "
@@ -149,7 +158,8 @@ def _in_range(value: Any, bounds: Mapping[str, float], where: str) -> None:
             continue
         if not math.isfinite(each):
             raise ConfigError(f"{where}={each} is not a finite number.")
-        if bounds and not (bounds["least"] <= each <= bounds["most"] and each > bounds["above"]):
-            limits = {"at least": bounds["least"], "at most": bounds["most"], "above": bounds["above"]}
-            said = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit))
+        if bounds and not (
+            bounds["at least"] <= each <= bounds["at most"] and bounds["above"] < each < bounds["below"]
+        ):
+            said = " and ".join(f"{word} {limit:g}" for word, limit in bounds.items() if math.isfinite(limit))
             raise ConfigError(f"{where}={each} is out of range: it must be {said}.")

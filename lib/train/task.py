@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -42,6 +42,8 @@ class Task:
     """The metric of `evaluate` that early stopping and the best checkpoint look at; "" watches nothing."""
     better: Callable[[float, float], float] = max
     """`max` where more of the watched metric is better, `min` where less is."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else the run is made of, as plain values: kept in each checkpoint, and compared when the run goes on."""
 
 
 class TensorExamples:
