@@ -135,11 +135,12 @@ _ENTRIES = [
         ),
         splits=(Split("train", 6_920), Split("validation", 872), Split("test", 1_821)),
         hub=Hub(
-            "stanfordnlp/sst2",
-            "8d51e7e4887a4caaa95b3fbebbf53c0490b58bbb",
-            (Split("train", 67_349), Split("validation", 872), Split("test", 1_821)),
+            "SetFit/sst2",  # stanfordnlp/sst2 itself trains on phrases too, and hides the test labels
+            "refs/convert/parquet",
+            (Split("train", 6_920), Split("validation", 872), Split("test", 1_821)),
+            rename=(("text", "sentence"),),
         ),
-        note="a mirror has whole sentences, test labelled; the hub trains on phrases too and hides the test labels",
+        note="whole sentences, test labelled; on the hub that is SetFit/sst2, whose words are cut a little differently",
     ),
     Entry(
         "cornell-movie-review-data/rotten_tomatoes",

@@ -53,6 +53,8 @@ class Hub:
     config: str | None = None
     gated: bool = False
     streaming: bool = False
+    rename: tuple[tuple[str, str], ...] = ()
+    """Columns there, and what the course calls them."""
 
 
 @dataclass(frozen=True)

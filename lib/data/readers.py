@@ -116,7 +116,8 @@ def hub(source: Hub, network: bool) -> Any:
     offline = config.HF_HUB_OFFLINE
     try:
         config.HF_HUB_OFFLINE = offline or bool(why)
-        return load_dataset(source.id, source.config, revision=source.revision, streaming=source.streaming)
+        parts = load_dataset(source.id, source.config, revision=source.revision, streaming=source.streaming)
+        return parts.rename_columns(dict(source.rename)) if source.rename else parts
     except (OSError, ValueError, exceptions.DatasetsError) as error:
         if isinstance(error, OSError) and error.errno in store.FULL:
             raise DataError(

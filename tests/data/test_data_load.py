@@ -175,6 +175,13 @@ def test_hub(on_hub, monkeypatch):
     assert fake.asked == [((tiny_data.NAME, "plain"), {"revision": "0123abc", "streaming": False})]
 
 
+def test_hub_columns_get_the_names_that_the_course_uses(monkeypatch, tmp_path):
+    hub = Hub(tiny_data.NAME, "0123abc", (Split("train", 3),), rename=(("label", "kind"),))
+    monkeypatch.setitem(CATALOG, tiny_data.NAME, tiny_data.make(tmp_path / "elsewhere", hub=hub))
+    FakeHub(monkeypatch, datasets.DatasetDict(train=rows(3)))
+    assert data.load(tiny_data.NAME)["train"].column_names == ["kind"]
+
+
 def test_hub_with_other_rows_is_refused(on_hub, monkeypatch):
     FakeHub(monkeypatch, datasets.DatasetDict(train=rows(3), test=rows(6)))
     with pytest.raises(DataError, match="test has 6 rows, expected 5"):
