@@ -11,8 +11,29 @@ step alone, so a run that was killed goes on exactly where its last checkpoint s
 `import lib.train` imports torch; Lightning is imported by `fit`.
 """
 
+from lib.train.best import Best
+from lib.train.checkpoint import CheckpointError
 from lib.train.config import ConfigError, TrainConfig, build
+from lib.train.guard import NonFiniteLoss
 from lib.train.loop import Result, fit
+from lib.train.schedule import rate
+from lib.train.stop import Interrupted
 from lib.train.task import Examples, Task, TensorExamples
+from lib.train.weights import load_weights
 
-__all__ = ["ConfigError", "Examples", "Result", "Task", "TensorExamples", "TrainConfig", "build", "fit"]
+__all__ = [
+    "Best",
+    "CheckpointError",
+    "ConfigError",
+    "Examples",
+    "Interrupted",
+    "NonFiniteLoss",
+    "Result",
+    "Task",
+    "TensorExamples",
+    "TrainConfig",
+    "build",
+    "fit",
+    "load_weights",
+    "rate",
+]

@@ -1,0 +1,113 @@
+"""The figures of each step: one row each, in metrics.csv and in TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+from lib.train import files
+
+Row = dict[str, float]
+
+
+class Metrics:
+    """metrics.csv: a row for each step, with the columns that any row has; an empty cell where a row has no value.
+
+    Rows wait in memory for up to a second, and for as long as the disk takes none. Raises OSError where it takes none;
+    nothing is lost then, and the next call tries again.
+    """
+
+    PAUSE = 1.0
+    """Seconds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns: list[str] = []
+        self.waiting: list[Row] = []
+        self._size = 0
+        self._last = time.monotonic()
+
+    def cut(self, step: int) -> list[Row]:
+        """Remove the rows after a step, which the run is going to make again; returns those that stay."""
+        rows = [row for row in read(self.path) if row["step"] <= step]
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
+        self._rewrite(rows)
+        return rows
+
+    def add(self, row: Row) -> None:
+        """Take a row, and write those that wait if they have waited long enough."""
+        self.waiting.append(row)
+        if time.monotonic() - self._last >= self.PAUSE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait. (Not synced: a killed process loses nothing of it.)"""
+        self._last = time.monotonic()
+        if not self.waiting:
+            return
+        new = [name for row in self.waiting for name in row if name not in self.columns]
+        if new:
+            self.columns += dict.fromkeys(new)
+            self._rewrite(read(self.path) + self.waiting)
+        else:
+            with open(self.path, "ab") as file:
+                if file.tell() > self._size:
+                    file.truncate(self._size)  # half a row that an attempt on a full disk left
+                data = self._text(self.waiting)
+                file.write(data)
+            self._size += len(data)
+        self.waiting = []
+
+    def _rewrite(self, rows: list[Row]) -> None:
+        data = self._text([dict(zip(self.columns, self.columns, strict=True)), *rows]) if self.columns else b""
+        files.put(self.path, data)
+        self._size = len(data)
+
+    def _text(self, rows: list[dict[str, Any]]) -> bytes:
+        """Rows as CSV. A float is written with all the digits that make it: reading gives the same number back."""
+        text = io.StringIO()
+        csv.DictWriter(text, self.columns, lineterminator="\n").writerows(rows)
+        return text.getvalue().encode()
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a metrics.csv, up to the first that a killed run left unfinished; none where there is no file."""
+    if not path.is_file():
+        return []
+    text = path.read_text("utf-8")
+    rows: list[Row] = []
+    for cells in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
+        try:
+            rows.append({name: float(cell) for name, cell in cells.items() if cell})
+            rows[-1]["step"] = int(cells["step"])
+        except (KeyError, TypeError, ValueError):
+            break
+    return rows
+
+
+class Board:
+    """TensorBoard, where it is installed: the same rows as curves, in the folder `tensorboard`."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Curves after `step` are hidden by what is written from here on. Raises OSError."""
+        self._writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def add(self, row: Row) -> None:
+        """Add a row to the curves."""
+        if self._writer is not None:
+            for name, value in row.items():
+                if name != "step":
+                    self._writer.add_scalar(name, value, int(row["step"]))
+
+    def close(self) -> None:
+        """Write what waits, and stop the thread that writes."""
+        if self._writer is not None:
+            self._writer.close()

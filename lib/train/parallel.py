@@ -1,0 +1,144 @@
+"""Devices and processes: what Lightning Fabric sets up, and whole tensors out of shards and back.
+
+With `devices` above 1, `fit` starts the other processes itself, each of which runs the same script again from its first
+line (so `fit` belongs in a script, under `if __name__ == "__main__"`, or behind `course train`; a notebook has no
+script to run again). Under torchrun the processes are there already: --nproc_per_node must equal `devices`.
+
+    ddp     each process holds the whole model and a share of every batch; gradients are averaged (Li et al. 2020)
+    fsdp    parameters, gradients and optimizer state are shared out too (Zhao et al. 2023): torch's `fully_shard`
+
+https://lightning.ai/docs/fabric/stable/advanced/model_parallel/fsdp.html
+https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lib.train.config import ConfigError, TrainConfig
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+T = TypeVar("T")
+
+
+def launch(config: TrainConfig) -> Fabric:
+    """Fabric for these settings, with all its processes there. ConfigError where this machine has no such thing."""
+    _check(config)
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies.ddp import DDPStrategy
+    from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+    from lightning.fabric.strategies.strategy import Strategy
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # else each process announces itself
+    strategy: Strategy | str = "auto"
+    if config.strategy == "fsdp":
+        # All processes share the data; the second axis of the mesh, tensor parallelism, is one wide.
+        strategy = ModelParallelStrategy(_shard, data_parallel_size=config.devices, tensor_parallel_size=1)
+    elif config.strategy == "ddp" or config.devices > 1:
+        strategy = DDPStrategy()
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"accelerator={config.accelerator!r} with devices={config.devices} cannot be used here: {error}"
+        ) from None
+    fabric.launch()
+    return fabric
+
+
+def _check(config: TrainConfig) -> None:
+    """ConfigError where the processes asked for and the surroundings do not go together."""
+    if config.strategy == "fsdp" and config.precision in ("16-mixed", "64-true"):
+        raise ConfigError(
+            f"strategy='fsdp' has no precision={config.precision!r}: use 32-true, bf16-mixed or bf16-true."
+        )
+    if "LOCAL_RANK" in os.environ:
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started != config.devices:
+            raise ConfigError(f"{started} process(es) were started, and devices={config.devices}: make them equal.")
+    elif config.devices > 1 and hasattr(sys.modules["__main__"], "get_ipython"):
+        raise ConfigError(
+            f"devices={config.devices} needs a script to run in each process, and a notebook is none: "
+            "use devices=1 here, or `course train`."
+        )
+
+
+def _shard(model: nn.Module, mesh: Any) -> nn.Module:
+    """FSDP2: the members of each ModuleList (the blocks of a deep model) one by one, and what is left as a whole."""
+    from torch.distributed import broadcast
+    from torch.distributed.fsdp import fully_shard
+
+    model.to(mesh.device_type)  # for a GPU: the one that is this process's own
+    for tensor in model.state_dict().values():
+        broadcast(tensor, 0)  # every process starts from the weights of the first, as under DDP
+    mesh = mesh["data_parallel"]
+    for stack in [module for module in model.modules() if isinstance(module, nn.ModuleList)]:
+        for block in stack:
+            fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)  # in place
+    return model
+
+
+def together(fabric: Fabric, action: Callable[[], T]) -> T:
+    """Do something in the first process alone; its result, or its exception, reaches every process."""
+    outcome: Any = None
+    if fabric.global_rank == 0:
+        try:
+            outcome = action(), None
+        except Exception as error:
+            outcome = None, error
+    result, failure = fabric.broadcast(outcome)
+    if failure is not None:
+        raise failure
+    return result
+
+
+def gathered(fabric: Fabric, value: T) -> list[T]:
+    """The value of each process, in every process."""
+    if fabric.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def summed(fabric: Fabric, values: list[float]) -> list[float]:
+    """Each number's sum over all processes."""
+    if fabric.world_size == 1:
+        return values
+    total = torch.tensor(values, dtype=torch.float64, device=fabric.device)
+    torch.distributed.all_reduce(total)
+    return total.tolist()
+
+
+def _sharded(tensor: Any) -> bool:
+    """Whether it is a DTensor, without the half second that importing them takes."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: Any) -> Tensor:
+    """A tensor out of its shards; every process must ask. A tensor that is no shard is itself."""
+    return tensor.full_tensor() if _sharded(tensor) else tensor
+
+
+def like(tensor: Tensor, other: Any) -> Tensor:
+    """A whole tensor, cut as the other one is."""
+    if not _sharded(other):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    device = other.device_mesh.device_type
+    # src_data_rank=None: each process cuts its own shard, since each has read the same file.
+    return distribute_tensor(tensor.to(device), other.device_mesh, other.placements, src_data_rank=None)

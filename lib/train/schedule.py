@@ -1,0 +1,46 @@
+"""The learning rate of each step, and the optimizer it drives."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from lib.train.config import TrainConfig
+
+
+def rate(config: TrainConfig, step: int) -> float:
+    """The learning rate of a step, counted from 0: a function of the step alone, so nothing of it needs keeping.
+
+    With w steps of warm-up out of n, and t = (step - w) / (n - w):
+
+        step < w    lr (step + 1) / w                                     the climb (Goyal et al. 2017, section 2.2)
+        cosine      lr (e + (1 - e) (1 + cos(pi t)) / 2),  e = lr_end     (Loshchilov and Hutter 2017, equation 5)
+        linear      lr (e + (1 - e) (1 - t))
+        constant    lr
+
+    The first step after the climb has t = 0 and the full rate; t = 1 would be the step after the last.
+    """
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    if config.schedule == "constant":
+        return config.lr
+    t = (step - config.warmup) / max(1, config.steps - config.warmup)
+    left = (1 + math.cos(math.pi * t)) / 2 if config.schedule == "cosine" else 1 - t
+    return config.lr * (config.lr_end + (1 - config.lr_end) * left)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019) or SGD with Nesterov momentum; weight decay on matrices alone.
+
+    Parameters that ask for no gradient are left out.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
