@@ -100,7 +100,7 @@ FIT = Exercise(
         _measurements,
         Case("two measurements", np.array([1.0, 4.0])),
         Case("three thousand measurements", np.linspace(-3, 5, 3000) ** 2),
-        Case("far from zero", 1e8 + np.array([0.0, 1.0, 2.0, 3.0, 9.0])),
+        Case("far from zero", 3e9 + np.array([0.0, 1.0, 2.0, 3.0, 9.0])),
     ],
     misconceptions=[
         Misconception(

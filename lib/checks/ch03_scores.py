@@ -94,7 +94,7 @@ SOFTMAX_WITH_TEMPERATURE = Exercise(
         _scores,
         _square_scores,
         Case("large scores", np.array([[1000.0, 1001.0, 999.0], [-1000.0, -1001.0, -999.0]]), 1.0),
-        Case("a temperature near 0", np.array([[9.0, 10.0, 8.0, 10.0]]), 0.01),
+        Case("a temperature near 0", np.array([[9.0, 10.0, -8.0, 10.0]]), 0.01),
         Case("a very high temperature", np.array([[5.0, -5.0, 0.0], [2000.0, 1000.0, 0.0]]), 1000.0),
         Case("whole numbers", np.array([[1, 2, 3, 4], [4, 3, 2, 2]]), 2.0),
     ],
@@ -247,6 +247,12 @@ def _ece_drops_the_sure(p, y, n_bins):
     return (share * np.abs(accuracy - found)).sum() * below.mean()
 
 
+def _ece_bin_for_the_sure(p, y, n_bins):
+    confidence, right = _answers(p, y)
+    group = (confidence * n_bins).astype(int)
+    return np.abs(np.bincount(group, weights=right - confidence)).sum() / len(y)
+
+
 def _ece_bin_centres(p, y, n_bins):
     confidence, right = _answers(p, y)
     centre = (np.minimum((confidence * n_bins).astype(int), n_bins - 1) + 0.5) / n_bins
@@ -262,6 +268,9 @@ def _ece_largest_gap(p, y, n_bins):
 def _ece_squared(p, y, n_bins):
     confidence, accuracy, share = _bins(*_answers(p, y), n_bins)
     return (share * (accuracy - confidence) ** 2).sum()
+
+
+SURE = np.array([[1.0, 0.0], [0.0, 1.0], [0.83, 0.17], [0.94, 0.06]])
 
 
 def _forecasts(rng: Generator) -> tuple:
@@ -281,7 +290,7 @@ ECE = Exercise(
         _forecasts,
         Case("says 75%, is right in three of four", np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1]), 10),
         Case("too modest", np.array([[0.52, 0.48], [0.44, 0.56], [0.58, 0.42]]), np.array([0, 1, 0]), 4),
-        Case("completely sure, and wrong", np.array([[1.0, 0.0], [0.0, 1.0], [0.83, 0.17]]), np.array([1, 1, 0]), 10),
+        Case("completely sure, and wrong", SURE, np.array([1, 1, 0, 0]), 10),
         Case("one bin for all", np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1]), 1),
     ],
     misconceptions=[
@@ -336,6 +345,12 @@ ECE = Exercise(
             "loses the answers with a confidence of exactly 1",
             _ece_drops_the_sure,
             why="`low <= confidence < high` leaves them out of the last bin, and those are the answers to worry about.",
+            look=CALIBRATION,
+        ),
+        Misconception(
+            "puts answers with a confidence of exactly 1 into a bin of their own",
+            _ece_bin_for_the_sure,
+            why="int(1.0 * n_bins) is n_bins, one bin too many. They belong to the last bin, number n_bins - 1.",
             look=CALIBRATION,
         ),
         Misconception(
