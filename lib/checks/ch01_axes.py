@@ -37,6 +37,10 @@ def _no_keepdims_afterwards(X, Y):
     return X @ Y.T / (np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1))
 
 
+def _two_columns(X, Y):
+    return X @ Y.T / (np.linalg.norm(X, axis=1, keepdims=True) * np.linalg.norm(Y, axis=1, keepdims=True))
+
+
 def _columns_scaled(X, Y):
     return X / np.linalg.norm(X, axis=0) @ (Y / np.linalg.norm(Y, axis=0)).T
 
@@ -139,6 +143,12 @@ def _mixes_keys(q, k, v):
     return compare_and_mix(q, k, k)
 
 
+def _softmax_between(q, k, v):
+    scores = np.einsum("btc,bsc->bts", q, k)
+    weights = np.exp(scores - scores.max(axis=2, keepdims=True))
+    return scores, np.einsum("bts,bsc->btc", weights / weights.sum(axis=2, keepdims=True), v)
+
+
 def _position_paired(q, k, v):
     scores = np.einsum("btc,btc->bt", q, k)
     return scores, np.einsum("bt,btc->btc", scores, v)
@@ -180,6 +190,13 @@ EXERCISES = [
                 _no_keepdims_afterwards,
                 why="Entry (i, j) needs length i of X times length j of Y. That is a whole table: np.outer, or shapes "
                 "(n, 1) and (m,).",
+                look=BROADCAST,
+            ),
+            Misconception(
+                "puts the lengths of X and of Y both into columns",
+                _two_columns,
+                why="(n, 1) with (m, 1) gives a column or an error. The lengths of Y belong to the columns of the "
+                "table, so they must lie in a row: shape (m,), or (1, m).",
                 look=BROADCAST,
             ),
             Misconception(
@@ -297,6 +314,12 @@ EXERCISES = [
                 why="Then the scores of a position are added up first, and so are the v, and nothing belongs to "
                 "anything. The same letter s makes score s meet v number s.",
                 look=LETTERS,
+            ),
+            Misconception(
+                "turns the scores into weights that add up to 1",
+                _softmax_between,
+                why="That is attention, and it comes in chapter 32. Here the scores are used as they are.",
+                look="The text of the exercise",
             ),
             Misconception(
                 "mixes k instead of v",

@@ -40,6 +40,11 @@ def _value_from_norm(A, x, steps):
     return np.linalg.norm(A @ v), v
 
 
+def _value_from_first_numbers(A, x, steps):
+    v = power_iteration(A, x, steps)[1]
+    return (A @ v)[0] / v[0], v
+
+
 def _never_normalised(A, x, steps):
     v = x / np.linalg.norm(x)
     for _ in range(steps):
@@ -206,6 +211,13 @@ EXERCISES = [
                 _value_from_norm,
                 why="A length is never negative, an eigenvalue can be: then A turns the arrow round in each step. And "
                 "before the arrow has settled, the two differ anyhow. v · A v keeps the sign.",
+                look=POWER,
+            ),
+            Misconception(
+                "divides one number of A v by one number of v",
+                _value_from_first_numbers,
+                why="Only once the arrow has settled does every number grow by the eigenvalue, and a number may be 0. "
+                "v · A v uses all of them, and is much nearer on the way.",
                 look=POWER,
             ),
             Misconception(

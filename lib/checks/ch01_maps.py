@@ -38,6 +38,10 @@ def _no_transpose(points, k, degrees):
     return points @ (_rotation(degrees) @ _shear(k))
 
 
+def _reading_order(points, k, degrees):
+    return points @ _shear(k) @ _rotation(degrees)
+
+
 def _elementwise(points, k, degrees):
     return points @ (_rotation(degrees) * _shear(k)).T
 
@@ -147,6 +151,13 @@ EXERCISES = [
                 _no_transpose,
                 why="`points @ M` dots each point with the columns of M. M times a point dots it with the rows. For "
                 "points in rows that is `points @ M.T`.",
+                look=COLUMNS,
+            ),
+            Misconception(
+                "multiplies in reading order, points @ shear @ turn, with no transpose",
+                _reading_order,
+                why="With points in rows the first map does come first, but each one transposed: "
+                "points @ shear.T @ turn.T. `points @ M` alone dots each point with the columns of M.",
                 look=COLUMNS,
             ),
             Misconception(

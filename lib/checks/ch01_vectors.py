@@ -27,6 +27,10 @@ def _angle_radians(u, v):
     return np.radians(angle(u, v))
 
 
+def _angle_radians_no_clip(u, v):
+    return np.radians(_angle_no_clip(u, v))
+
+
 def _angle_cosine(u, v):
     return u @ v / np.sqrt((u @ u) * (v @ v))
 
@@ -90,6 +94,7 @@ EXERCISES = [
             _two_arrows,
             _short_arrows,
             Case("an arrow and three times the same", *_above_one()),
+            Case("an arrow and three times its opposite", _above_one()[0], -_above_one()[1]),
             Case("opposite arrows", np.array([1.0, 2.0]), np.array([-2.0, -4.0])),
             Case("a right angle", np.array([3.0, 0.0, 4.0]), np.array([0.0, 2.0, 0.0])),
         ],
@@ -117,6 +122,13 @@ EXERCISES = [
                 "gives the angle in radians",
                 _angle_radians,
                 why="np.arccos answers in radians, where a right angle is 1.571. np.degrees turns them into degrees.",
+                look=DOT,
+            ),
+            Misconception(
+                "gives radians, and NaN where rounding makes the cosine a little larger than 1",
+                _angle_radians_no_clip,
+                why="Two things. np.degrees turns radians into degrees, and np.clip(cosine, -1, 1) before np.arccos "
+                "keeps rounding from making a cosine that no angle has.",
                 look=DOT,
             ),
             Misconception(
