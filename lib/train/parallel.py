@@ -46,10 +46,9 @@ def launch(config: TrainConfig) -> Fabric:
         strategy = ModelParallelStrategy(_shard, data_parallel_size=config.devices, tensor_parallel_size=1)
     elif config.strategy == "ddp" or config.devices > 1:
         strategy = DDPStrategy()
+    precision: Any = {"plugins": [_double()]} if config.precision == "64-true" else {"precision": config.precision}
     try:
-        fabric = Fabric(
-            accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision
-        )
+        fabric = Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, **precision)
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"accelerator={config.accelerator!r} with devices={config.devices} cannot be used here: {error}"
@@ -58,12 +57,23 @@ def launch(config: TrainConfig) -> Fabric:
     return fabric
 
 
+def _double() -> Any:
+    """Fabric's 64-true, but for the model's output: Fabric's turns it to 32 bits, and the loss with it."""
+    from lightning.fabric.plugins.precision.double import DoublePrecision
+
+    class Double(DoublePrecision):
+        def convert_output(self, data: Any) -> Any:
+            return data
+
+    return Double()
+
+
 def _check(config: TrainConfig) -> None:
     """ConfigError where the processes asked for and the surroundings do not go together."""
-    if config.strategy == "fsdp" and config.precision in ("16-mixed", "64-true"):
-        raise ConfigError(
-            f"strategy='fsdp' has no precision={config.precision!r}: use 32-true, bf16-mixed or bf16-true."
-        )
+    if config.strategy == "fsdp" and config.precision == "16-mixed":
+        raise ConfigError("strategy='fsdp' cannot use precision='16-mixed', whose scaling wants whole gradients.")
+    if config.devices > 1 and not torch.distributed.is_available():
+        raise ConfigError(f"devices={config.devices}: this build of torch cannot run several processes together.")
     if "LOCAL_RANK" in os.environ:
         started = int(os.environ.get("WORLD_SIZE", "1"))
         if started != config.devices:

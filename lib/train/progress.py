@@ -38,7 +38,7 @@ class Progress:
 
     def close(self) -> None:
         """Leave the last figures standing."""
-        if self.bar.n > self.bar.initial and not self.bar.disable:
+        if not self.bar.disable and self.bar.n > self.bar.initial:
             rate = self.bar.format_dict["rate"] or 0
             self.bar.set_postfix_str(f"loss {self.rows[-1]['loss']:.4g}, {rate * self.batch:.0f} examples/s")
         self.bar.close()

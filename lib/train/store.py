@@ -110,6 +110,8 @@ class Store:
         with self.unsaved.noted("the folder", str(self.folder)):
             self.folder.mkdir(parents=True, exist_ok=True)
             checkpoint.clean(self.folder)
+            if step and not refused:  # a run killed between writing and removing leaves one too many
+                checkpoint.prune(self.folder, step, ())
         self.metrics = Metrics(self.folder / "metrics.csv")
         with self.unsaved.noted("metrics.csv"):
             rows = self.metrics.cut(step)
