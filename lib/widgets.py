@@ -19,7 +19,7 @@ STYLE = """
 .slide table { border-collapse: collapse; margin: 4px 10px; display: inline-table; vertical-align: middle }
 .slide td { width: 30px; height: 30px; border: 1px solid #999; text-align: center; font: 12px sans-serif; padding: 0 }
 .slide caption { font: 12px sans-serif; caption-side: top } .slide .dim { color: #aaa; border-style: dashed }
-.slide .on { background: #FFD9A0 } .slide .now { outline: 3px solid #D55E00; outline-offset: -3px }
+.slide .on { background: #FFD9A0; color: black } .slide .now { outline: 3px solid #D55E00; outline-offset: -3px }
 .slide p { font: 13px sans-serif; margin: 6px 10px; color: inherit }
 </style>"""
 
