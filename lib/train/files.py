@@ -58,22 +58,18 @@ class Unsaved:
         self._causes: set[tuple[str, int | None]] = set()
 
     @contextmanager
-    def noted(self, kind: str, what: str = "") -> Iterator[None]:
-        """Turn an OSError inside into an entry "kind what: reason"."""
+    def noted(self, kind: str, what: str = "", *, final: bool = True) -> Iterator[None]:
+        """Turn an OSError inside into a warning, and into an entry unless another attempt follows (`final` False)."""
         try:
             yield
         except OSError as error:
-            self.note(kind, what, error)
-
-    def note(self, kind: str, what: str, error: OSError, listed: bool = True) -> None:
-        """Warn if this cause is new; add to the list unless another attempt follows (`listed` False)."""
-        text = f"{kind} {what}".strip()
-        reason = error.strerror or str(error)
-        if listed:
-            self.what.append(f"{text}: {reason}")
-        if (kind, error.errno) not in self._causes:
-            self._causes.add((kind, error.errno))
-            warnings.warn(f"Could not save {text}: {reason}. Training goes on.", stacklevel=3)
+            text = f"{kind} {what}".strip()
+            reason = error.strerror or str(error)
+            if final:
+                self.what.append(f"{text}: {reason}")
+            if (kind, error.errno) not in self._causes:
+                self._causes.add((kind, error.errno))
+                warnings.warn(f"Could not save {text}: {reason}. Training goes on.", stacklevel=3)
 
     def close(self) -> None:
         """Say at the end of the run what is missing."""

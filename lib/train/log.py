@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ class Metrics:
     def cut(self, step: int) -> list[Row]:
         """Remove the rows after a step, which the run is going to make again; returns those that stay."""
         rows = [row for row in read(self.path) if row["step"] <= step]
-        self.columns = list(dict.fromkeys(name for row in rows for name in row))
         self._rewrite(rows)
         return rows
 
@@ -48,29 +48,31 @@ class Metrics:
         self._last = time.monotonic()
         if not self.waiting:
             return
-        new = [name for row in self.waiting for name in row if name not in self.columns]
-        if new:
-            self.columns += dict.fromkeys(new)
-            self._rewrite(read(self.path) + self.waiting)
+        if any(name not in self.columns for row in self.waiting for name in row):
+            before = [row for row in read(self.path) if row["step"] < self.waiting[0]["step"]]
+            self._rewrite(before + self.waiting)
         else:
             with open(self.path, "ab") as file:
                 if file.tell() > self._size:
                     file.truncate(self._size)  # half a row that an attempt on a full disk left
-                data = self._text(self.waiting)
+                data = _text(self.columns, self.waiting)
                 file.write(data)
             self._size += len(data)
         self.waiting = []
 
     def _rewrite(self, rows: list[Row]) -> None:
-        data = self._text([dict(zip(self.columns, self.columns, strict=True)), *rows]) if self.columns else b""
+        """Write the whole file, with every column that is needed; they count once it is there."""
+        columns = list(dict.fromkeys(name for row in [dict.fromkeys(self.columns), *rows] for name in row))
+        data = _text(columns, [dict(zip(columns, columns, strict=True)), *rows]) if columns else b""
         files.put(self.path, data)
-        self._size = len(data)
+        self.columns, self._size = columns, len(data)
 
-    def _text(self, rows: list[dict[str, Any]]) -> bytes:
-        """Rows as CSV. A float is written with all the digits that make it: reading gives the same number back."""
-        text = io.StringIO()
-        csv.DictWriter(text, self.columns, lineterminator="\n").writerows(rows)
-        return text.getvalue().encode()
+
+def _text(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as CSV. A float is written with all the digits that make it: reading gives the same number back."""
+    text = io.StringIO()
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def read(path: Path) -> list[Row]:

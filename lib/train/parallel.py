@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,7 +40,8 @@ def launch(config: TrainConfig) -> Fabric:
     from lightning.fabric.strategies.strategy import Strategy
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # else each process announces itself
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they announce each process
+        logging.getLogger(name).setLevel(logging.WARNING)
     strategy: Strategy | str = "auto"
     if config.strategy == "fsdp":
         # All processes share the data; the second axis of the mesh, tensor parallelism, is one wide.
@@ -86,7 +88,11 @@ def _check(config: TrainConfig) -> None:
 
 
 def _shard(model: nn.Module, mesh: Any) -> nn.Module:
-    """FSDP2: the members of each ModuleList (the blocks of a deep model) one by one, and what is left as a whole."""
+    """FSDP2: the members of each ModuleList (the blocks of a deep model) one by one, and what is left as a whole.
+
+    Inner ones come first, as `fully_shard` wants it. A block with a parameter that is used outside it too stays whole
+    with the rest: what is sharded apart cannot be tied.
+    """
     from torch.distributed import broadcast
     from torch.distributed.fsdp import fully_shard
 
@@ -94,9 +100,12 @@ def _shard(model: nn.Module, mesh: Any) -> nn.Module:
     for tensor in model.state_dict().values():
         broadcast(tensor, 0)  # every process starts from the weights of the first, as under DDP
     mesh = mesh["data_parallel"]
-    for stack in [module for module in model.modules() if isinstance(module, nn.ModuleList)]:
+    uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+    for stack in reversed([module for module in model.modules() if isinstance(module, nn.ModuleList)]):
         for block in stack:
-            fully_shard(block, mesh=mesh)
+            inside = Counter(id(p) for _, p in block.named_parameters(remove_duplicate=False))
+            if all(uses[p] == n for p, n in inside.items()):
+                fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)  # in place
     return model
 

@@ -113,7 +113,7 @@ class Store:
             if step and not refused:  # a run killed between writing and removing leaves one too many
                 checkpoint.prune(self.folder, step, ())
         self.metrics = Metrics(self.folder / "metrics.csv")
-        with self.unsaved.noted("metrics.csv"):
+        with self.unsaved.noted("metrics.csv", final=False):
             rows = self.metrics.cut(step)
         with self.unsaved.noted("TensorBoard's curves"):
             self.board = Board(self.folder, step)
@@ -122,16 +122,13 @@ class Store:
     def row(self, row: Row) -> None:
         """Log a row."""
         if self.metrics:
-            try:
+            with self.unsaved.noted("metrics.csv", final=False):
                 self.metrics.add(row)
-            except OSError as error:
-                self.unsaved.note("metrics.csv", "", error, listed=False)
         if self.board:
-            try:
-                self.board.add(row)
-            except OSError as error:
-                self.unsaved.note("TensorBoard's curves", "", error)
-                self.board = None
+            board, self.board = self.board, None  # given up, unless it takes the row
+            with self.unsaved.noted("TensorBoard's curves"):
+                board.add(row)
+                self.board = board
 
     def best(self, best: Best, tensors: dict[str, Tensor]) -> Best:
         """Keep the weights of the best evaluation; returns it with their path, where they could be written."""
@@ -163,10 +160,8 @@ class Store:
     def flush(self) -> None:
         """Write the rows that wait."""
         if self.metrics:
-            try:
+            with self.unsaved.noted("metrics.csv", final=False):
                 self.metrics.flush()
-            except OSError as error:
-                self.unsaved.note("metrics.csv", "", error, listed=False)
 
     def close(self) -> None:
         """Write what waits, and say what never could be written."""

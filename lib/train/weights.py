@@ -39,11 +39,11 @@ def of_model(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def of_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What the optimizer remembers, as "parameter/key"."""
+    """What the optimizer remembers, as "parameter/key", in an order that all processes agree on."""
     return {
         f"{name}/{key}": value
         for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for key, value in sorted(optimizer.state.get(parameter, {}).items())
         if value is not None
     }
 

@@ -44,9 +44,8 @@ def loss(model, batch):
 def trained(dtype=torch.float32, **settings):
     torch.manual_seed(0)
     task = Task(Plain(), Still(dtype), loss)
-    made = fit(
-        task, TrainConfig(**{"steps": 20, "batch": 24, "lr": 0.05, "accelerator": "cpu"} | settings), show="none"
-    )
+    config = TrainConfig(**{"steps": 20, "batch": 24, "lr": 0.05, "accelerator": "cpu"} | settings)
+    made = fit(task, config, show="none")
     return nn.utils.parameters_to_vector(task.model.parameters()).detach(), made
 
 
@@ -128,7 +127,7 @@ def test_a_scaled_loss_is_unscaled_before_it_is_clipped(monkeypatch):
     expected, _ = trained(clip=0.3, accumulate=2)
     plugin = Scaled("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
     monkeypatch.setattr(parallel, "launch", lambda config: Fabric(accelerator="cpu", devices=1, plugins=[plugin]))
-    scaled, result = trained(clip=0.3, accumulate=2)
+    scaled, _ = trained(clip=0.3, accumulate=2)
     assert plugin.scaler is not None and plugin.scaler.get_scale() == 2.0**16
     assert (scaled - expected).abs().max() < 1e-6
 
@@ -138,19 +137,10 @@ def test_a_scaled_loss_is_unscaled_before_it_is_clipped(monkeypatch):
     assert not math.isfinite(norms[0]) and math.isfinite(norms[-1])  # skipped until the scale has fallen enough
 
 
-def test_compiled_code_gives_the_same(monkeypatch):
-    """Compilation itself is torch's: here its tracing without code generation, which takes seconds."""
-    used = []
-    compile = torch.compile
-
-    def traced(model, **settings):
-        used.append(model)
-        return compile(model, **settings | {"backend": "eager"})
-
+def test_compiled_code_gives_the_same(traced):
     expected, _ = trained()
-    monkeypatch.setattr(torch, "compile", traced)
     weights, _ = trained(compile=True)
-    assert used and (weights - expected).abs().max() < 1e-6
+    assert traced and (weights - expected).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(

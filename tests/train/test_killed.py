@@ -15,13 +15,15 @@ FORK = sys.platform == "linux"
 TRIALS = 20 if FORK else 4
 
 
+def command(folder: Path, fatal: int) -> list[str]:
+    """The run as a command."""
+    return [sys.executable, "-m", "tests.train.killed", str(folder), str(fatal)]
+
+
 def child(folder: Path, fatal: int) -> bool:
     """Run in a process of its own; whether it lived to the end."""
     if not FORK:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.train.killed", str(folder), str(fatal)], capture_output=True
-        )
-        return done.returncode == 0
+        return subprocess.run(command(folder, fatal), capture_output=True).returncode == 0
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -44,12 +46,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory):
     """What a run that was never killed leaves behind, and the kinds of its moments."""
     folder = tmp_path_factory.mktemp("whole")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train.killed", str(folder / "run"), "0"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = subprocess.run(command(folder / "run", 0), capture_output=True, text=True, check=True)
     import lightning.fabric  # noqa: F401  # children forked off later have it at once
     import torch.utils.tensorboard  # noqa: F401
 

@@ -1,5 +1,6 @@
 """The rate of each step and the order of the examples: functions of the step and the seed."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -34,7 +35,7 @@ def test_cosine_equals_torchs(warmup):
 
 def test_linear_falls_evenly_towards_the_last_rate():
     fall = rates(schedule="linear", lr_end=0.5)
-    assert fall[0] == 2.0 and {round(a - b, 12) for a, b in zip(fall, fall[1:], strict=False)} == {0.01}
+    assert fall[0] == 2.0 and {round(a - b, 12) for a, b in itertools.pairwise(fall)} == {0.01}
     assert fall[-1] == pytest.approx(1.01)
 
 
@@ -51,7 +52,7 @@ def test_every_example_once_an_epoch_and_every_batch_full(n, batch):
     sampler = Sampler(n, seed=1)
     batches = [sampler.numbers(step * batch, batch) for step in range(n * 3)]  # 3 batch whole epochs
     assert {len(chosen) for chosen in batches} == {batch}
-    order = sum(batches, [])
+    order = list(itertools.chain(*batches))
     for epoch in range(3 * batch):
         assert sorted(order[epoch * n : (epoch + 1) * n]) == list(range(n))
 
