@@ -104,6 +104,15 @@ def _to_the_hidden_layer(x, W1, W2, t):
     return ((W2 @ h - t) @ W2) * (1 - h**2)
 
 
+def _from_the_wrong_side(x, W1, W2, t):
+    h = np.tanh(W1 @ x)
+    return W1 @ ((W2 @ (W2 @ h - t)) * (1 - h**2))
+
+
+def _square_layers(rng: Generator) -> tuple:
+    return rng.normal(size=3), rng.normal(size=(3, 3)), rng.normal(size=(3, 3)), rng.normal(size=3)
+
+
 def _two_layers(rng: Generator) -> tuple:
     d_in, d_hidden, d_out = rng.choice([2, 3, 4, 5], 3, replace=False)
     W1, W2 = rng.normal(size=(d_hidden, d_in)), rng.normal(size=(d_out, d_hidden))
@@ -175,10 +184,18 @@ EXERCISES = [
         reference=_gradient,
         cases=[
             _two_layers,
+            _square_layers,
             Case("the answer is already right", np.zeros(3), np.ones((2, 3)), np.ones((4, 2)), np.zeros(4)),
             Case("one of everything", np.array([0.5]), np.array([[2.0]]), np.array([[-3.0]]), np.array([1.0])),
         ],
         misconceptions=[
+            Misconception(
+                "multiplies from the wrong side: W @ v instead of v @ W",
+                _from_the_wrong_side,
+                why="Going back, the row v stands on the left of each Jacobian: v @ W, the same as W.T @ v. W @ v fits "
+                "only where W is square, and is then something else.",
+                look=f"Section 5 of {CHAPTER}, 'From which end?'",
+            ),
             Misconception(
                 "leaves out the slope of tanh",
                 _backward_with(slope=np.ones_like),

@@ -66,7 +66,7 @@ def _local_model(rng: Generator) -> tuple:
 
 
 def _descend(gradient, start, lr, steps):
-    path = [np.asarray(start, float)]
+    path = [start]
     for _ in range(steps):
         path.append(path[-1] - lr * gradient(path[-1]))
     return np.array(path)
@@ -85,8 +85,7 @@ def _ascend(gradient, start, lr, steps):
 
 
 def _one_by_one(gradient, start, lr, steps):
-    p = np.array(start, float)
-    path = [p.copy()]
+    p, path = start.copy(), [start]
     for _ in range(steps):
         for i in range(len(p)):
             p[i] -= lr * gradient(p)[i]
@@ -108,7 +107,7 @@ def _one_array(gradient, start, lr, steps):
 
 
 def _old_gradient(gradient, start, lr, steps):
-    g = gradient(np.asarray(start, float))
+    g = gradient(start)
     return _descend(lambda p: g, start, lr, steps)
 
 
@@ -153,7 +152,7 @@ def _edge_with(rate=lambda H: 2 / np.linalg.eigvalsh(H)[-1], condition=lambda H:
 
 
 def _eig_as_it_comes(H):
-    values = np.linalg.eig(H)[0].real
+    values = np.real(np.linalg.eig(H)[0])
     return 2 / values[0], values[0] / values[-1]
 
 
@@ -249,7 +248,7 @@ EXERCISES = [
         cases=[
             _bumpy_bowl,
             Case("no step", COUPLED, np.array([1.0, -2.0]), 0.1, 0),
-            Case("a start in whole numbers", COUPLED, np.array([3, -2]), 0.1, 4),
+            Case("two inputs that act on each other", COUPLED, np.array([3.0, -2.0]), 0.1, 4),
             Case("one input", _slope_of(np.array([[2.0]]), np.ones(1)), np.array([1.5]), 0.3, 5),
         ],
         misconceptions=[
@@ -308,8 +307,7 @@ EXERCISES = [
         hints=(
             "How many places does a path of 3 steps have?",
             "Keep a list that begins with the start. In each step, append the last place less lr times its gradient.",
-            "path.append(path[-1] - lr * gradient(path[-1])); at the end np.array(path). Begin with np.asarray(start, "
-            "float).",
+            "path.append(path[-1] - lr * gradient(path[-1])); at the end np.array(path).",
         ),
         alternatives=[_descend_table],
         names=("gradient", "start", "lr", "steps"),

@@ -82,7 +82,7 @@ def _jacobian(f, x, h=1e-5):
 def _jacobian_filled(f, x, h=1e-5):
     J = np.zeros((np.size(f(x)), len(x)))
     for j in range(len(x)):
-        up, down = x.astype(float), x.astype(float)
+        up, down = x.copy(), x.copy()
         up[j] += h
         down[j] -= h
         J[:, j] = (f(up) - f(down)) / (2 * h)
@@ -91,6 +91,11 @@ def _jacobian_filled(f, x, h=1e-5):
 
 def _transposed(f, x, h=1e-5):
     return _jacobian(f, x, h).T
+
+
+def _a_row_for_each_nudge(f, x, h=1e-5):
+    """As np.array(list of nudges) has it, without np.atleast_1d."""
+    return np.array([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(len(x))])
 
 
 def _forward_columns(f, x, h=1e-5):
@@ -102,7 +107,7 @@ def _columns_over_h(f, x, h=1e-5):
 
 
 def _nudges_stay(f, x, h=1e-5):
-    x, columns = x.astype(float), []
+    x, columns = x.copy(), []
     for j in range(len(x)):
         x[j] += h
         up = f(x)
@@ -235,7 +240,6 @@ EXERCISES = [
             _map_and_place,
             _square_map,
             Case("a function that returns a number", _hill(np.array([1.0, 0.5, 0.8])), np.array([0.5, -1.0, 0.2]), 0.1),
-            Case("a place given in whole numbers", _map(np.array([[1.0, 2.0], [0.5, -1.0]])), np.array([1, 2]), 0.1),
             Case("h left at its default", _map(np.array([[1.0, -0.5, 0.3]])), np.array([0.5, 1.0, -1.0])),
         ],
         misconceptions=[
@@ -245,6 +249,13 @@ EXERCISES = [
                 why="J is multiplied by a step of the inputs, J @ d, so it needs one *column* for each input and one "
                 "*row* for each output.",
                 look=f"Section 4 of {CHAPTER}, 'A bent grid, and a straight one near by'",
+            ),
+            Misconception(
+                "makes a row of what each nudge does, where a column is needed",
+                _a_row_for_each_nudge,
+                why="np.array puts the vectors of a list into rows. What input j does is *column* j of J: stack the "
+                "list along axis 1. (And a function that returns a number needs one row.)",
+                look=f"The function `jacobian` in section 4 of {CHAPTER}",
             ),
             Misconception(
                 "nudges to one side only",
