@@ -10,7 +10,7 @@ from lib.checks import Case, Exercise, Misconception
 BAYES = "Section 4 of 03_probability, 'What a positive test says'"
 SAMPLING = "Section 3 of 03_probability, 'How a computer throws dice'"
 
-# 3.1 ------------------------------------------------------------------------------------------------------------------
+# 03.1 -----------------------------------------------------------------------------------------------------------------
 
 
 def _likelihood(p_positive: float, results: list[bool]) -> float:
@@ -74,7 +74,7 @@ def _tests(rng: Generator) -> tuple:
 
 
 POSTERIOR = Exercise(
-    "3.1",
+    "03.1",
     "What the tests say",
     minutes=12,
     difficulty=2,
@@ -156,7 +156,7 @@ POSTERIOR = Exercise(
     names=("p_ill", "p_pos_ill", "p_pos_well", "results"),
 )
 
-# 3.2 ------------------------------------------------------------------------------------------------------------------
+# 03.2 -----------------------------------------------------------------------------------------------------------------
 
 
 def sample(p: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -217,7 +217,7 @@ def _uniforms(rng: Generator) -> tuple:
 
 
 SAMPLE = Exercise(
-    "3.2",
+    "03.2",
     "Draw from a list of probabilities",
     minutes=12,
     difficulty=2,

@@ -9,7 +9,7 @@ from lib.checks import Case, Exercise, Misconception
 
 NORMAL = "Section 5 of 03_probability, 'The normal distribution'"
 
-# 3.3 ------------------------------------------------------------------------------------------------------------------
+# 03.3 -----------------------------------------------------------------------------------------------------------------
 
 
 def _log_likelihood(x: np.ndarray, mean: float, var: float) -> float:
@@ -91,7 +91,7 @@ def _measurements(rng: Generator) -> tuple:
 
 
 FIT = Exercise(
-    "3.3",
+    "03.3",
     "The most likely normal curve",
     minutes=12,
     difficulty=2,

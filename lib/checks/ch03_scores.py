@@ -13,7 +13,7 @@ SOFTMAX = "Section 7 of 03_probability, 'Softmax: from scores to probabilities'"
 OVERFLOW = "Section 7 of 03_probability, 'Only differences count, and why that saves us'"
 CALIBRATION = "Section 9 of 03_probability, 'Does 90% mean nine in ten?'"
 
-# 3.6 ------------------------------------------------------------------------------------------------------------------
+# 03.6 -----------------------------------------------------------------------------------------------------------------
 
 
 def softmax(z: np.ndarray, temperature: float) -> np.ndarray:
@@ -85,7 +85,7 @@ def _square_scores(rng: Generator) -> tuple:
 
 
 SOFTMAX_WITH_TEMPERATURE = Exercise(
-    "3.6",
+    "03.6",
     "Softmax with a temperature",
     minutes=12,
     difficulty=2,
@@ -166,7 +166,7 @@ SOFTMAX_WITH_TEMPERATURE = Exercise(
     names=("z", "temperature"),
 )
 
-# 3.7 ------------------------------------------------------------------------------------------------------------------
+# 03.7 -----------------------------------------------------------------------------------------------------------------
 
 
 def _bins(confidence: np.ndarray, right: np.ndarray, n_bins: int) -> np.ndarray:
@@ -280,16 +280,22 @@ def _forecasts(rng: Generator) -> tuple:
     return p, y, int(rng.integers(5, 12))
 
 
+def _forecasts_in_two_bins(rng: Generator) -> tuple:
+    p = softmax(rng.normal(0, 2, (80, 3)), 1.0)
+    return p, np.where(rng.random(80) < 0.6, p.argmax(axis=1), rng.integers(0, 3, 80)), 2
+
+
 ECE = Exercise(
-    "3.7",
+    "03.7",
     "The expected calibration error",
     minutes=15,
     difficulty=3,
     reference=calibration_error,
     cases=[
         _forecasts,
+        _forecasts_in_two_bins,
         Case("says 75%, is right in three of four", np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1]), 10),
-        Case("too modest", np.array([[0.52, 0.48], [0.44, 0.56], [0.58, 0.42]]), np.array([0, 1, 0]), 4),
+        Case("too modest", np.array([[0.52, 0.48], [0.44, 0.56], [0.58, 0.42]]), np.array([0, 1, 0]), 1),
         Case("completely sure, and wrong", SURE, np.array([1, 1, 0, 0]), 10),
         Case("one bin for all", np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]]), np.array([0, 1, 1]), 1),
     ],

@@ -10,7 +10,7 @@ from lib.checks import Case, Exercise, Misconception
 ENTROPY = "Section 6 of 03_probability, 'Entropy'"
 KL = "Section 6 of 03_probability, 'Cross-entropy and KL'"
 
-# 3.4 ------------------------------------------------------------------------------------------------------------------
+# 03.4 -----------------------------------------------------------------------------------------------------------------
 
 
 def entropy(p: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ def _rows(rng: Generator) -> tuple:
 
 
 ENTROPY_OF_ROWS = Exercise(
-    "3.4",
+    "03.4",
     "How unsure is each row?",
     minutes=10,
     difficulty=1,
@@ -143,7 +143,7 @@ ENTROPY_OF_ROWS = Exercise(
     names=("p",),
 )
 
-# 3.5 ------------------------------------------------------------------------------------------------------------------
+# 03.5 -----------------------------------------------------------------------------------------------------------------
 
 
 def kl(p: np.ndarray, q: np.ndarray) -> float:
@@ -210,7 +210,7 @@ def _beliefs(rng: Generator) -> tuple:
 
 
 KL_DIVERGENCE = Exercise(
-    "3.5",
+    "03.5",
     "The price of a wrong belief",
     minutes=10,
     difficulty=2,
