@@ -68,9 +68,7 @@ class ResNet(nn.Module):
     ):
         super().__init__()
         if not widths or len(widths) != len(depths):
-            raise ValueError(
-                f"ResNet: widths and depths hold one number for each stage; got {list(widths)} and {list(depths)}"
-            )
+            raise ValueError(f"ResNet: widths {widths} and depths {depths} must hold one number for each stage")
         self.stem = nn.Sequential(conv(d_in, widths[0], 3, stride), norm(widths[0]), nn.ReLU())
         stages, d = [], widths[0]
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
