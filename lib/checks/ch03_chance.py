@@ -60,6 +60,10 @@ def _posterior_false_alarm_swapped(p_ill, p_pos_ill, p_pos_well, results):
     return posterior(p_ill, p_pos_ill, 1 - p_pos_well, results)
 
 
+def _posterior_one_positive(p_ill, p_pos_ill, p_pos_well, results):
+    return posterior(p_ill, p_pos_ill, p_pos_well, [True])
+
+
 def _posterior_last_only(p_ill, p_pos_ill, p_pos_well, results):
     return posterior(p_ill, p_pos_ill, p_pos_well, results[-1:])
 
@@ -131,6 +135,12 @@ POSTERIOR = Exercise(
             "takes the false alarms for their opposite",
             _posterior_false_alarm_swapped,
             why="p_pos_well is how often the well test *positive*. You used it where 1 - p_pos_well belongs.",
+            look=BAYES,
+        ),
+        Misconception(
+            "does not look at the results, as if there had been one positive test",
+            _posterior_one_positive,
+            why="`results` holds any number of tests, positive and negative, and each is evidence of its own.",
             look=BAYES,
         ),
         Misconception(
