@@ -107,6 +107,10 @@ def _nats_wrong_axis(logits, targets):
     return F.nll_loss(log_p.flatten(0, 1), targets.flatten())
 
 
+def _nats_softmax_twice(logits, targets):
+    return nats_per_letter(logits.softmax(dim=-1), targets)
+
+
 def _nats_log_of_mean(logits, targets):
     return -(-_letter_nats(logits, targets)).exp()[targets >= 0].mean().log()
 
@@ -185,6 +189,7 @@ EXERCISES = [
         ),
         alternatives=[_targets_by_shifting],
         names=("names",),
+        same_dtype=True,
     ),
     Exercise(
         "30.2",
@@ -234,6 +239,13 @@ EXERCISES = [
                 _nats_wrong_axis,
                 why="At each step the probabilities of the *letters* add up to 1. They lie on the last axis of the "
                 "logits, which have the shape (B, T, V).",
+                look="Section 6 of 30_rnn, 'The model'",
+            ),
+            Misconception(
+                "takes the softmax twice",
+                _nats_softmax_twice,
+                why="`cross_entropy` wants logits and takes the softmax itself. Probabilities, taken for logits, all "
+                "lie between 0 and 1, and no letter can get a probability near 1 any more.",
                 look="Section 6 of 30_rnn, 'The model'",
             ),
             Misconception(

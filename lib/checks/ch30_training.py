@@ -56,7 +56,7 @@ def _draw_overflowing(logits, temperature, rng):
 
 
 def _nearest_distribution(answer: Callable, logits: np.ndarray, temperature: float) -> dict[str, Any]:
-    """Draw 3,000 times, and say which of the usual distributions the letters came from."""
+    """Draw 3,000 times, and say from which of the usual distributions the letters came."""
     rng, n = np.random.default_rng(5), len(logits)
     drawn = [answer(logits.copy(), temperature, rng) for _ in range(3000)]
     for one in drawn:
@@ -71,8 +71,8 @@ def _nearest_distribution(answer: Callable, logits: np.ndarray, temperature: flo
         "an even draw from all letters": np.full(n, 1 / n),
     }
     apart = {name: np.abs(share - p).sum() / 2 for name, p in usual.items()}
-    name = min(apart, key=lambda name: apart[name])
-    return {"the letters come as from": name if apart[name] < 0.06 else "none of the usual distributions"}
+    nearest = min(apart, key=lambda name: apart[name])
+    return {f"the letters come as from {name}": name == nearest and apart[name] < 0.06 for name in usual}
 
 
 # 30.6 -----------------------------------------------------------------------------------------------------------------
