@@ -38,15 +38,26 @@ def test_options_are_checked():
         build(mnist.Options, {"widths": [1, 2, 3]})
 
 
-@pytest.mark.parametrize(("held", "n_train", "n_held"), [("tuning", 45_000, 5_000), ("validation", 50_000, 10_000)])
-def test_the_piles(held, n_train, n_held):
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Both ways to split the digits, and a small task; in one folder, so that the images are decoded once."""
     assert available(mnist.NAME), "MNIST ships with the course: data/ylecun/mnist"
-    (x, y), (x_held, y_held) = mnist.split(held)
-    assert len(x) == len(y) == n_train and len(x_held) == len(y_held) == n_held
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_HOME", str(tmp_path_factory.mktemp("home")))
+        task = mnist.build(build(mnist.Options, {"widths": [4, 8], "d_hidden": 32}), seed=0)
+        return {held: mnist.split(held) for held in ("tuning", "validation")}, task
 
 
-def test_the_task_learns():
-    task = mnist.build(build(mnist.Options, {"widths": [4, 8], "d_hidden": 32}), seed=0)
+def test_the_piles(digits):
+    for held, n_train, n_held in [("tuning", 45_000, 5_000), ("validation", 50_000, 10_000)]:
+        (x, y), (x_held, y_held) = digits[0][held]
+        assert len(x) == len(y) == n_train and len(x_held) == len(y_held) == n_held
+    (x, _), (x_held, _) = digits[0]["tuning"]
+    assert torch.equal(torch.cat([x, x_held]), digits[0]["validation"][0][0])  # no image in both piles
+
+
+def test_the_task_learns(digits):
+    task = digits[1]
     rng, optimizer = torch.Generator().manual_seed(0), torch.optim.Adam(task.model.parameters(), 1e-2)
     torch.manual_seed(0)
     for step in range(60):
