@@ -91,11 +91,20 @@ def read(path: Path) -> list[Row]:
 
 
 class Board:
-    """TensorBoard, where it is installed: the same rows as curves, in the folder `tensorboard`."""
+    """TensorBoard, where it is installed: the same figures as curves, in the folder `tensorboard`.
+
+    A curve takes a few rows at a time, at most POINTS a second: it shows no more, and each one wakes another thread.
+    """
+
+    PAUSE = 1.0
+    """Seconds."""
+    POINTS = 10
 
     def __init__(self, folder: Path, step: int) -> None:
         """Curves after `step` are hidden by what is written from here on. Raises OSError."""
         self._writer: Any = None
+        self._waiting: list[Row] = []
+        self._last = time.monotonic()
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -103,13 +112,24 @@ class Board:
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def add(self, row: Row) -> None:
-        """Add a row to the curves."""
-        if self._writer is not None:
-            for name, value in row.items():
-                if name != "step":
-                    self._writer.add_scalar(name, value, int(row["step"]))
+        """Take a row, and write those that wait if they have waited long enough. Raises OSError."""
+        if self._writer is None:
+            return
+        self._waiting.append(row)
+        if time.monotonic() - self._last >= self.PAUSE:
+            self._write()
+
+    def _write(self) -> None:
+        rows, self._waiting, self._last = self._waiting, [], time.monotonic()
+        every = max(1, len(rows) // self.POINTS)
+        fewest = min(map(len, rows), default=0)
+        for i, row in enumerate(rows):
+            if i % every == 0 or len(row) > fewest:  # an evaluation is never left out
+                for name in row.keys() - {"step"}:
+                    self._writer.add_scalar(name, row[name], int(row["step"]))
 
     def close(self) -> None:
-        """Write what waits, and stop the thread that writes."""
+        """Write what waits, and stop the thread that writes. Raises OSError."""
         if self._writer is not None:
+            self._write()
             self._writer.close()
