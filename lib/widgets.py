@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 STYLE = """
 <style>
-.slide table { border-collapse: collapse; margin: 4px 10px; display: inline-table; vertical-align: middle }
-.slide td { width: 30px; height: 30px; border: 1px solid #999; text-align: center; font: 12px sans-serif; padding: 0 }
-.slide caption { font: 12px sans-serif; caption-side: top } .slide .dim { color: #aaa; border-style: dashed }
-.slide .on { background: #FFD9A0; color: black } .slide .now { outline: 3px solid #D55E00; outline-offset: -3px }
-.slide p { font: 13px sans-serif; margin: 6px 10px; color: inherit }
+div.slide table { border-collapse: collapse; margin: 4px 14px 4px 0 !important; display: inline-table; font-size: 12px;
+  vertical-align: middle }
+div.slide td { width: 30px; height: 30px; min-width: 30px; padding: 0 !important; border: 1px solid #999 !important;
+  text-align: center !important }
+div.slide tr { background: none !important }
+div.slide caption { caption-side: top; padding: 2px }
+div.slide td.dim { color: #999; border-style: dashed !important }
+div.slide td.on { background: #FFD9A0; color: black }
+div.slide td.now { outline: 3px solid #D55E00; outline-offset: -3px }
+div.slide p { margin: 6px 0 }
 </style>"""
 
 SCRIPT = """

@@ -7,7 +7,8 @@ What the field calls convolution is cross-correlation: the kernel slides over th
 with stride s, dilation d, padding p, and x taken as 0 outside the image. Layout, names and arguments are torch's:
 x is N C H W (batch, channels, height, width), weight is O C/groups kh kw, bias is O. A size, stride, padding or
 dilation is one number for both directions or a pair (vertical, horizontal). With groups, the channels of input and
-output fall into that many equal parts, and each output part sees its input part alone.
+output fall into that many equal parts, and each output part sees its input part alone. Arguments that do not fit each
+other raise ValueError, which says what was found and what would fit.
 
 Source: V. Dumoulin, F. Visin (2016), "A guide to convolution arithmetic for deep learning".
 """
@@ -159,9 +160,11 @@ def conv2d_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients (dx, dw, db) of a convolution from the gradient dy (N, O, Ho, Wo) of its output, by hand.
 
-    Each product weight[o, c, a, b] * x[...] of the sum in the forward pass gives one term to dw and one to dx:
-    dw is the windows of x weighted with dy, summed over images and places; dx sends each dy back through the kernel to
-    the pixels it came from; db adds up dy over images and places.
+    Each product of the forward sum gives one term to dw and one to dx, written for one direction:
+
+        dw[o, c, a] = sum over n, i of     dy[n, o, i] x[n, c, i s + a d - p]       the windows of x, weighted with dy
+        dx[n, c, j] = sum over o, a, i of  dy[n, o, i] weight[o, c, a]  where  i s + a d - p = j
+        db[o]       = sum over n, i of     dy[n, o, i]
     """
     kernel, s, p, d, size = layout(x, weight, None, stride, padding, dilation, groups)
     expected = (len(x), len(weight), *size)
