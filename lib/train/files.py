@@ -58,7 +58,7 @@ class Unsaved:
         self._causes: set[tuple[str, int | None]] = set()
 
     @contextmanager
-    def noted(self, kind: str, what: str = "", *, final: bool = True) -> Iterator[None]:
+    def noted(self, kind: str, what: str = "", *, verb: str = "save", final: bool = True) -> Iterator[None]:
         """Turn an OSError inside into a warning, and into an entry unless another attempt follows (`final` False)."""
         try:
             yield
@@ -69,7 +69,7 @@ class Unsaved:
                 self.what.append(f"{text}: {reason}")
             if (kind, error.errno) not in self._causes:
                 self._causes.add((kind, error.errno))
-                warnings.warn(f"Could not save {text}: {reason}. Training goes on.", stacklevel=3)
+                warnings.warn(f"Could not {verb} {text}: {reason}. Training goes on.", stacklevel=3)
 
     def close(self) -> None:
         """Say at the end of the run what is missing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ class Metrics:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows that wait. (Not synced: a killed process loses nothing of it.)"""
+        """Write the rows that wait. A process that is killed loses none of them after that."""
         self._last = time.monotonic()
         if not self.waiting:
             return
@@ -59,6 +60,11 @@ class Metrics:
                 file.write(data)
             self._size += len(data)
         self.waiting = []
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk, so that not even a power cut takes it."""
+        with open(self.path, "ab") as file:
+            os.fsync(file.fileno())
 
     def _rewrite(self, rows: list[Row]) -> None:
         """Write the whole file, with every column that is needed; they count once it is there."""

@@ -111,7 +111,7 @@ class _Run:
         randomness.start(self.config.seed, self.fabric.global_rank)
         if found is not None:
             self._load(checkpoint.read(found))
-        self.history = self.store.start(self.updater.step, refused)
+        self.history = parallel.together(self.fabric, lambda: self.store.start(self.updater.step, refused))
 
     def train(self, show: Show) -> Result:
         """Make the steps that are left."""
@@ -128,7 +128,7 @@ class _Run:
                         row |= self._evaluate(row)
                     self.store.row(row)
                     bar.update()
-                    if self._due(config.save_every) or stopped:
+                    if self._due(config.save_every):
                         self._save()
                 self._save()
             finally:

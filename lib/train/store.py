@@ -148,20 +148,17 @@ class Store:
         """Write the checkpoint of a step, then remove older ones; its path, or None where it could not be written."""
         if self.folder is None:
             return None
-        self.flush()
+        if self.metrics:
+            with self.unsaved.noted("metrics.csv", final=False):
+                self.metrics.flush()
+                self.metrics.sync()
         with self.unsaved.noted("the checkpoint", f"of step {step}"):
             path = checkpoint.save(self.folder, step, model, optimizer, state)
-            with self.unsaved.noted("the removal of old checkpoints", f"at step {step}"):
+            with self.unsaved.noted("old checkpoints", f"at step {step}", verb="remove"):
                 checkpoint.prune(self.folder, step, self.refused)
                 self.refused = []
             return path
         return None
-
-    def flush(self) -> None:
-        """Write the rows that wait."""
-        if self.metrics:
-            with self.unsaved.noted("metrics.csv", final=False):
-                self.metrics.flush()
 
     def close(self) -> None:
         """Write what waits, and say what never could be written."""

@@ -30,8 +30,10 @@ class Task:
     loss(model, batch) -> (total, count): the loss summed over what is counted (examples, or tokens that are not
     padding), and how many were counted. The loop divides by the count of the *whole* global batch, so accumulating over
     small batches, or sharing one among processes, gives the gradient of the large batch also where the counts differ.
+    The batch comes on the model's device; the model is to be called, as model(x), never by one of its other methods.
 
-    evaluate(model) -> {"accuracy": 0.91, ...}: called in eval mode without gradients.
+    evaluate(model) -> {"accuracy": 0.91, ...}: called in eval mode without gradients. It brings its own data to the
+    model's device: next(model.parameters()).device.
     """
 
     model: nn.Module

@@ -11,6 +11,8 @@ import torch
 from lib.train import files, fit
 from tests.train import small
 
+pytestmark = pytest.mark.filterwarnings("ignore:Could not save", "ignore:This run could not save")
+
 CONFIG = replace(small.CONFIG, steps=6, save_every=2, eval_every=3)
 
 
@@ -125,6 +127,6 @@ def test_old_checkpoints_that_cannot_be_removed_do_not_stop_the_run(tmp_path, mo
     import shutil
 
     monkeypatch.setattr(shutil, "rmtree", full)
-    with pytest.warns(UserWarning, match="Could not save the removal of old checkpoints"):
+    with pytest.warns(UserWarning, match="Could not remove old checkpoints at step 6"):
         result = fit(small.task(), CONFIG, tmp_path, show="none")
     assert len(list(tmp_path.glob("step-*"))) == 3 and len(result.unsaved) == 1

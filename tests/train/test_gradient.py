@@ -68,7 +68,9 @@ def test_the_counts_of_the_parts_do_differ():
 
 def test_a_step_is_what_torch_does_with_the_mean_loss():
     """Our loop against a plain one: the same batches, torch's own clipping, the same optimizer."""
-    config = TrainConfig(steps=15, batch=50, lr=0.05, clip=0.2, weight_decay=0.1, warmup=3, precision="64-true")
+    config = TrainConfig(
+        steps=15, batch=50, lr=0.05, clip=0.2, weight_decay=0.1, warmup=3, precision="64-true", accelerator="cpu"
+    )
     torch.manual_seed(0)
     task = Task(Plain(), Still(torch.float64), loss)
     result = fit(task, config, show="none")
@@ -133,7 +135,7 @@ def test_a_scaled_loss_is_unscaled_before_it_is_clipped(monkeypatch):
 
     plugin.scaler.load_state_dict(plugin.scaler.state_dict() | {"scale": 2.0**127})
     steep = Task(Plain(), Still(torch.float32), lambda model, batch: (1000 * loss(model, batch)[0], len(batch[0])))
-    norms = [row["norm"] for row in fit(steep, TrainConfig(steps=20, batch=8), show="none").history]
+    norms = [row["norm"] for row in fit(steep, TrainConfig(steps=20, batch=8, accelerator="cpu"), show="none").history]
     assert not math.isfinite(norms[0]) and math.isfinite(norms[-1])  # skipped until the scale has fallen enough
 
 

@@ -157,7 +157,7 @@ def test_views_and_shared_memory_can_be_written(tmp_path):
     model.register_buffer("b", base[2:].reshape(2, 3).T)
     model.register_buffer("none", torch.empty(0))
     task = Task(model, TensorExamples(torch.ones(4, 2)), lambda m, batch: (m(batch[0]).sum(), 4))
-    fit(task, TrainConfig(steps=1, batch=4), tmp_path, show="none")
+    fit(task, TrainConfig(steps=1, batch=4, accelerator="cpu"), tmp_path, show="none")
     other = nn.Linear(2, 2)
     for name, shape in (("a", 4), ("b", (3, 2)), ("none", 0)):
         other.register_buffer(name, torch.full(shape if isinstance(shape, tuple) else (shape,), 9.0))
