@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lib.layers.recurrent import GRU, LSTM, RNN
-from lib.tasks.names import Names, loss
+from lib.tasks.surnames import Names, loss
 from lib.zoo.char_rnn import MARK, NOTHING, CharRNN, decode, encode, sample
 from tests.layers_recurrent.twins import LAYERS
 
