@@ -121,7 +121,7 @@ def _two_layers(rng: Generator) -> tuple:
 
 EXERCISES = [
     Exercise(
-        "2.3",
+        "02.3",
         "The chain rule",
         minutes=8,
         difficulty=2,
@@ -177,7 +177,7 @@ EXERCISES = [
         names=("jac_f", "g", "jac_g", "x"),
     ),
     Exercise(
-        "2.4",
+        "02.4",
         "A gradient from the end to the beginning",
         minutes=12,
         difficulty=2,

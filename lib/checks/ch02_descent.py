@@ -169,7 +169,7 @@ def _bowl(rng: Generator) -> tuple:
 
 EXERCISES = [
     Exercise(
-        "2.5",
+        "02.5",
         "Taylor's second order",
         minutes=8,
         difficulty=1,
@@ -240,7 +240,7 @@ EXERCISES = [
         names=("f0", "g", "H", "d"),
     ),
     Exercise(
-        "2.6",
+        "02.6",
         "Gradient descent",
         minutes=12,
         difficulty=2,
@@ -313,7 +313,7 @@ EXERCISES = [
         names=("gradient", "start", "lr", "steps"),
     ),
     Exercise(
-        "2.7",
+        "02.7",
         "The edge of divergence",
         minutes=10,
         difficulty=2,

@@ -152,7 +152,7 @@ def _square_map(rng: Generator) -> tuple:
 
 EXERCISES = [
     Exercise(
-        "2.1",
+        "02.1",
         "The slope in a direction",
         minutes=10,
         difficulty=1,
@@ -231,7 +231,7 @@ EXERCISES = [
         names=("f", "p", "v", "h"),
     ),
     Exercise(
-        "2.2",
+        "02.2",
         "Measure a Jacobian",
         minutes=12,
         difficulty=2,
