@@ -135,6 +135,10 @@ def _winner_probabilities(hypotheses, alpha):
     return _ended(hypotheses)[int((p / n**alpha).argmax())][0]
 
 
+def _winner_without_eos(hypotheses, alpha):
+    return max(_ended(hypotheses), key=lambda each: each[1] / (len(each[0]) - (each[0][-1] == EOS) or 1) ** alpha)[0]
+
+
 def _winner_smallest(hypotheses, alpha):
     return min(_ended(hypotheses), key=lambda each: each[1] / len(each[0]) ** alpha)[0]
 
@@ -240,6 +244,7 @@ EXERCISES = [
             _hypotheses_case,
             Case("none has ended", [([5, 6], -3.0), ([7, 8], -2.0)], 1.0),
             Case("long and good", [([5, EOS], -2.0), ([5, 6, 7, 8, EOS], -2.5)], 1.0),
+            Case("nearly equal means", [([5, EOS], -1.0), ([5, 6, 7, 8, EOS], -3.0)], 1.0),
             Case("long and sure", [([5, EOS], -0.5), ([5, 6, 7, 8, EOS], -0.15)], 1.0),
             Case("long and good, the bare sum", [([5, EOS], -2.0), ([5, 6, 7, 8, EOS], -2.5)], 0.0),
         ],
@@ -281,6 +286,13 @@ EXERCISES = [
                 _winner_probabilities,
                 why="A probability divided by the length punishes long outputs too. What is divided is the logarithm: "
                 "that is the mean for each piece.",
+                look=f"Section 10 {LESSON}",
+            ),
+            Misconception(
+                "does not count EOS as a piece",
+                _winner_without_eos,
+                why="To end is a choice like the others, and its log-probability is in the sum. So it counts in the "
+                "length.",
                 look=f"Section 10 {LESSON}",
             ),
             Misconception(
