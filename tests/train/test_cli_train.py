@@ -12,7 +12,7 @@ from lib.train import ConfigError
 LINE = """
 task: line
 options: {slope: 3}
-train: {steps: 40, batch: 16, lr: 1e-1}
+train: {steps: 200, batch: 16, lr: 1e-1}
 """
 
 
@@ -35,7 +35,7 @@ def course(*arguments):
 def test_a_run_ends_with_its_score_and_where_it_is():
     code, said = course("line.yaml")
     assert code == 0, said
-    assert "step 40" in said and "error 0.0" in said and f"Kept in {Path('runs/line')}" in said
+    assert "step 200" in said and "error 0.0" in said and f"Kept in {Path('runs/line')}" in said
     assert Path("runs/line").is_dir()
 
 
@@ -123,7 +123,7 @@ def test_what_could_not_be_saved_makes_the_command_fail(monkeypatch):
 
     def unsaved(*arguments, **settings):
         result = real(*arguments, **settings)
-        result.unsaved = ["step 40: No space left on device"]
+        result.unsaved = ["step 200: No space left on device"]
         return result
 
     monkeypatch.setattr(recipe, "fit", unsaved)
