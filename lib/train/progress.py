@@ -66,7 +66,7 @@ class Curve:
             from IPython.core.getipython import get_ipython
         except ImportError:
             return False
-        return get_ipython() is not None
+        return hasattr(get_ipython(), "kernel")  # IPython in a terminal has none, and shows no figures
 
     def update(self, rows: list[dict[str, float]], last: bool = False) -> None:
         """Draw, if it is time."""
