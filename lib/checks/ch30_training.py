@@ -139,7 +139,7 @@ EXERCISES = [
         cases=[
             Case("temperature 0.4", np.array([1.0, 0.2, -0.4, 0.7]), 0.4),
             Case("temperature 3", np.array([2.0, -1.0, 0.5, 3.0, 0.0]), 3.0),
-            Case("logits in the thousands", np.array([1000.0, 1001.0, 998.0]), 0.8),
+            Case("logits in the thousands", np.array([1000.0, 1001.0, -998.0]), 0.8),
         ],
         misconceptions=[
             Misconception(
