@@ -24,7 +24,7 @@ from lib.zoo.resnet import ResNet
 NAME = "uoft-cs/cifar10"
 CLASSES = ("aeroplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "lorry")
 MEAN, STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
-"""Of red, green and blue over the training images, pixels from 0 to 1; chapter 21 measures them."""
+"""Of red, green and blue over the 50,000 original training images, pixels from 0 to 1; chapter 21 compares them."""
 N_TUNING = 5_000
 
 
