@@ -1,7 +1,7 @@
 """A run that kills itself (SIGKILL) at a chosen moment: `python -m tests.train.killed FOLDER MOMENT`.
 
 Moments are counted: each batch asked for, and in each file written the place after half of it, before it is synced,
-before a folder is synced, and before each rename and each removal. MOMENT 0 lives to the end and prints their number.
+before a folder is synced, and before each rename and each removal. MOMENT 0 lives to the end.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Moments:
         return counted
 
 
-def run(folder: Path, fatal: int) -> list[str]:
-    """Go on with the run in a folder; returns the kinds of all moments, if it lives."""
+def run(folder: Path, fatal: int) -> None:
+    """Go on with the run in a folder. If it lives, the kinds of all moments are in kinds.txt beside it."""
     torch.set_num_threads(1)
     moment, task = Moments(fatal), small.task()
     real = files.write
@@ -58,8 +58,8 @@ def run(folder: Path, fatal: int) -> list[str]:
     shutil.rmtree = moment.before("remove", shutil.rmtree)
     task.train.batch = moment.before("batch", task.train.batch)
     fit(task, small.CONFIG, folder, resume=True, show="none")
-    return moment.kinds
+    (folder.parent / "kinds.txt").write_text("\n".join(moment.kinds))
 
 
 if __name__ == "__main__":
-    print(*run(Path(sys.argv[1]), int(sys.argv[2])), sep="\n")
+    run(Path(sys.argv[1]), int(sys.argv[2]))

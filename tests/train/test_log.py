@@ -46,6 +46,22 @@ def test_a_new_column_takes_its_place_beside_the_old_rows(tmp_path):
     assert (tmp_path / "metrics.csv").read_text() == "step,loss,new\n1,0.5,\n2,0.25,\n3,0.1,7.0\n"
 
 
+def test_rows_that_could_not_be_cut_are_cut_later(tmp_path, monkeypatch):
+    """A disk that was full when the run was resumed and is not any more."""
+    (tmp_path / "metrics.csv").write_text("step,loss\n1,0.5\n2,0.25\n3,0.125\n")
+    metrics = log.Metrics(tmp_path / "metrics.csv")
+
+    def full(path, data):
+        raise OSError(28, "full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="full"):
+        patch.setattr(log.files, "put", full)
+        metrics.cut(1)
+    metrics.add({"step": 2, "loss": 0.75})
+    metrics.flush()
+    assert (tmp_path / "metrics.csv").read_text() == "step,loss\n1,0.5\n2,0.75\n"
+
+
 def test_rows_wait_for_a_second(tmp_path, monkeypatch):
     metrics = log.Metrics(tmp_path / "metrics.csv")
     metrics.cut(0)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from lib.train import ConfigError, fit
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def ran(*command, cwd=ROOT):
-    """A command's output; what it printed to its two streams comes apart."""
+    """Run a command with no trace of this process's own group."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     env = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "WORLD_SIZE", "RANK")}
     env |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -34,11 +35,20 @@ def ran(*command, cwd=ROOT):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """The folder of all runs of two processes, what each process saw, and what they printed."""
-    folder = tmp_path_factory.mktemp("two")
-    done = ran(sys.executable, "-m", "tests.train.together", str(folder))
-    assert done.returncode == 0, done.stderr
-    return folder, [json.loads((folder / f"rank-{n}.json").read_text()) for n in range(2)], done
+    """The folder of all runs of two processes, what each process saw, and what they printed to their two streams.
+
+    They run once, however many workers of pytest-xdist share these tests.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "two"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            folder.mkdir()
+            done = ran(sys.executable, "-m", "tests.train.together", str(folder))
+            (folder / "printed.json").write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+    returncode, *printed = json.loads((folder / "printed.json").read_text())
+    assert returncode == 0, printed
+    return folder, [json.loads((folder / f"rank-{n}.json").read_text()) for n in range(2)], printed
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +120,9 @@ def test_what_is_refused_is_refused_in_every_process(strategy, two):
 
 
 def test_only_the_first_process_prints(two):
-    done = two[2]
-    assert done.stdout.count("Going on from step 5") == 2 and done.stdout.count("\n") == 2, "once with each strategy"
-    bars = [line for line in done.stderr.splitlines() if line]  # \r has become \n
+    out, err = two[2]
+    assert out.count("Going on from step 5") == 2 and out.count("\n") == 2, "once with each strategy"
+    bars = [line for line in err.splitlines() if line]  # \r has become \n
     assert all("/12 [" in bar for bar in bars), "nothing but bars"
     assert sum(" 0/12 " in bar for bar in bars) == 2, "one with each strategy"
 
