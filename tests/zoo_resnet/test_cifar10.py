@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import recipe
 from lib.tasks import cifar10
 from lib.tasks.cifar10 import Options, augment, build, logits, prepare
 from lib.train import ConfigError, TrainConfig, fit
@@ -80,3 +81,9 @@ def test_logits_do_not_depend_on_the_size_of_the_batch(few_images):
 def test_widths_and_depths_that_do_not_go_together_are_refused(few_images):
     with pytest.raises(ConfigError, match="one number for each stage"):
         build(Options(widths=(4, 8), depths=(1,)), seed=0)
+
+
+def test_the_configuration_builds_a_task_that_is_scored_on_the_test_split(few_images):
+    task = recipe.read("resnet-cifar10").make()
+    assert len(task.train) == 60 and task.watch == ""  # nothing is chosen by test scores
+    assert 0 <= task.evaluate(task.model.eval())["accuracy"] <= 1
