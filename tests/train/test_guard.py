@@ -144,6 +144,10 @@ def test_hooks_are_gone_afterwards():
     assert not any(module._forward_hooks for module in task.model.modules())
 
 
-def test_compiled_models_are_looked_into_as_well(traced):
-    error = stopped(made(), replace(CONFIG, compile=True))
-    assert traced and error.module == "2.1 (Root)"
+def test_compiled_models_are_looked_into_as_well_and_not_compiled_again(traced):
+    task, graphs = made(), []
+    batch = task.train.batch
+    task.train.batch = lambda indices, rng: graphs.append(len(traced)) or batch(indices, rng)
+    error = stopped(task, replace(CONFIG, compile=True))
+    assert error.module == "2.1 (Root)" and len(graphs) == error.step + 1, "the last batch was asked for twice"
+    assert len(traced) == graphs[-1] > 0
