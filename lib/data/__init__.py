@@ -2,7 +2,7 @@
 
     load(name, source=None)    -> datasets.DatasetDict with the hub's own schema (a stream for web text), checked
     arrays(name, split)        -> (x, y): images decoded once, memory-mapped, ready for torch.from_numpy
-    path(name)                 -> the folder that holds packaged weights
+    path(name)                 -> the folder that holds weights, shipped or packaged
     source(name)               -> one line: where `load` or `path` takes the data from on this machine
     available(name)            -> True when no network is needed
     status(name)               -> Status(name, what, source, ready, size, licence, core, note) for `course data list`

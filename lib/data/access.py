@@ -49,12 +49,12 @@ def load(name: str, source: str | None = None) -> DatasetDict:
 
 
 def path(name: str) -> Path:
-    """The folder that holds packaged weights, fetched and checked."""
+    """The folder that holds shipped or packaged weights, fetched and checked."""
     entry = entry_of(name)
     if entry.splits or entry.hub:
         raise DataError(f"{name} is a data set, not a folder of weights. Use load({name!r}).")
     found = sources.find(entry)
-    return Path(found.where) / entry.files[0].path.partition("/")[0]
+    return Path(found.where) / entry.name
 
 
 def source(name: str) -> str:

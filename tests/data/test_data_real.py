@@ -1,15 +1,20 @@
 """The real data: what the catalogue declares is what there is. What is not on this machine is named, not passed by."""
 
 import hashlib
+import json
 import os
 import re
 
 import numpy as np
 import pytest
 import tiny_data
+import torch
+from safetensors.torch import load_file
 
 from lib import ROOT, data
 from lib.data import CATALOG, DataError, sources
+from lib.tasks import cifar10
+from lib.zoo.resnet import ResNet
 
 CARD = ROOT / "data" / "ylecun" / "mnist" / "README.md"
 MIRRORS = [folder for folder in sources.mirrors() if folder.is_dir()]  # before `places` hides them
@@ -46,6 +51,36 @@ def test_shipped_mnist_is_what_its_card_says():
     assert pixels.hexdigest() in card
     assert CATALOG["ylecun/mnist"].files[0].sha256 in card
     assert round(total / (60_000 * 784 * 255), 4) == 0.1307, "the mean that the literature normalises MNIST with"
+
+
+def test_shipped_weights_are_what_their_card_says():
+    """The folder needs no network; file, options and score agree with each other and with the card beside them."""
+    folder = data.path("course/resnet-cifar10")
+    assert folder == ROOT / "data" / "course" / "resnet-cifar10"
+    card = (folder / "README.md").read_text()
+    assert CATALOG["course/resnet-cifar10"].files[0].sha256 in card
+    facts = json.loads((folder / "model.json").read_text())
+    net = ResNet(**facts["options"])
+    weights = load_file(folder / "model.safetensors")
+    net.load_state_dict(weights)
+    assert all(w.isfinite().all() for w in weights.values())
+    assert {w.dtype for w in weights.values()} == {torch.float16, torch.int64}
+    assert f"{sum(p.numel() for p in net.parameters()):,} weights" in card
+    assert f"{facts['test_accuracy'] * 10_000:,.0f} of the 10,000" in card
+    assert (ROOT / facts["command"].split()[-1]).is_file()
+
+
+def test_shipped_weights_score_what_their_card_says():
+    try:
+        x, y = (torch.from_numpy(array[:1000]) for array in data.arrays("uoft-cs/cifar10", "test"))
+    except sources.NotFound as error:
+        pytest.skip(f"missing on this machine: uoft-cs/cifar10 ({str(error).splitlines()[1].strip()})")
+    folder = data.path("course/resnet-cifar10")
+    facts = json.loads((folder / "model.json").read_text())
+    net = ResNet(**facts["options"])
+    net.load_state_dict(load_file(folder / "model.safetensors"))
+    right = (cifar10.logits(net.eval(), x).argmax(1) == y).float().mean().item()
+    assert abs(right - facts["test_accuracy"]) < 0.04  # three standard errors of 1,000 images
 
 
 def test_digits_of_scikit_learn():
