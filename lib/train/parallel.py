@@ -153,11 +153,9 @@ def whole(tensor: Any) -> Tensor:
 
 
 def like(tensor: Tensor, other: Any) -> Tensor:
-    """A whole tensor, cut as the other one is."""
+    """A whole tensor, cut as the other one is; every process must ask, in the same order."""
     if not _sharded(other):
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
-    device = other.device_mesh.device_type
-    # src_data_rank=None: each process cuts its own shard, since each has read the same file.
-    return distribute_tensor(tensor.to(device), other.device_mesh, other.placements, src_data_rank=None)
+    return distribute_tensor(tensor.to(other.device_mesh.device_type), other.device_mesh, other.placements)

@@ -75,7 +75,7 @@ def to_model(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
 def to_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, kept: Mapping[str, Tensor]) -> None:
     """Give the optimizer back what it remembered; rates and the like follow from the settings."""
     parameters = dict(model.named_parameters())
-    for place, value in kept.items():
+    for place, value in sorted(kept.items()):
         name, _, key = place.rpartition("/")
         parameter = parameters[name]
         if key != "step":  # a count, which stays in the main memory
