@@ -35,6 +35,7 @@ class Updater:
         self.module = task.model
         self.model: nn.Module = fabric.setup_module(torch.compile(self.module) if config.compile else self.module)  # type: ignore[arg-type]
         self.optimizer = make_optimizer(self.module, config)  # after the model, whose parameters may now be shards
+        self.optimizer.zero_grad()  # of whatever was computed with this model before
         self._stepper: Any = fabric.setup_optimizers(self.optimizer)
         self.sampler = Sampler(len(task.train), config.seed)
         self.step = 0

@@ -144,6 +144,16 @@ def test_the_caller_s_random_numbers_before_a_run_do_not_matter():
     assert torch.equal(*runs)
 
 
+def test_gradients_from_before_a_run_do_not_matter():
+    runs = []
+    for scale in (0.0, 100.0):
+        task = small.task()
+        (scale * task.model(torch.ones(2, 9, 4)).sum()).backward()
+        fit(task, CONFIG, show="none")
+        runs.append(nn.utils.parameters_to_vector(task.model.parameters()))
+    assert torch.equal(*runs)
+
+
 def test_the_model_ends_in_eval_mode():
     task = small.task()
     fit(task, CONFIG, show="none")
