@@ -1,0 +1,177 @@
+"""The readable reference: scaled dot-product attention, and the layer with several heads around it.
+
+    y = Attention(d_model=64, n_heads=8, n_groups=2, mask=causal, pos=Rotary(8))(x)          # B T C -> B T C
+
+`weights` and `attend` make every number of the table B H T S, so time and memory grow with T S. Faster ways to the same
+answer are tested against these two. Letters of the axes: lib/shapes.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.attention import masks, scores
+from lib.attention.decode import Cache
+from lib.layers.pos import Position
+from lib.shapes import BGSD, BHTD, BHTS, BSC, BTC, Mask, Score, require
+
+
+def weights(q: BHTD, k: BGSD, mask: Mask = masks.full, score: Score = scores.same, scale: float | None = None) -> BHTS:
+    """How much each query takes of each key: w = softmax(score(scale q k^T)) over the keys that `mask` allows.
+
+    scale: 1 / sqrt(D) if None. Head h of the queries asks head h // (H / G) of the keys. The weights of a query add up
+    to 1; of a query that may attend to nothing they are all 0, and so is every gradient that passes through them.
+    ValueError for shapes, dtypes or devices that do not fit. A. Vaswani et al. (2017), "Attention Is All You Need",
+    section 3.2.1; grouped heads: J. Ainslie et al. (2023), "GQA", section 2.2.
+    """
+    _check(q, k)
+    (B, H, T, D), S = q.shape, k.shape[2]
+    s = q @ _for_each_head(k, H).mT * (1 / math.sqrt(D) if scale is None else scale)  # B H T S
+    s = score(s, *masks.indices(B, H, T, S, q.device))
+    s = s.masked_fill(~masks.dense(mask, B, H, T, S, q.device), -math.inf)
+    nothing = s.amax(-1, keepdim=True) == -math.inf  # softmax would divide 0 by 0
+    return s.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)
+
+
+def attend(
+    q: BHTD,
+    k: BGSD,
+    v: BGSD,
+    mask: Mask = masks.full,
+    score: Score = scores.same,
+    scale: float | None = None,
+    p_dropout: float = 0.0,
+) -> BHTD:
+    """Each query's weighted mean of the values, y = w v, with w from `weights`. v may be of another width than k.
+
+    p_dropout: the share of the weights that is set to 0, the others growing by 1 / (1 - p_dropout); 0 in evaluation.
+    """
+    _check(q, k, v)
+    w = F.dropout(weights(q, k, mask, score, scale), p_dropout)
+    return w @ _for_each_head(v, q.shape[1])  # B H T D
+
+
+class Attention(nn.Module):
+    """Multi-head attention: y = out(heads), head_i = attend(q_i, k_i, v_i), with q from x and k, v from memory, or x.
+
+    Slots hold classes and functions:
+    linear      makes the four projections, called as linear(d_in, d_out, bias=bias)
+    pos         what turns queries and keys by their positions: `Rotary(d_head)`; the default leaves them
+    mask        who may ever attend to whom: `causal` in a decoder; a call may narrow it, for padding
+    score       what is done to a score before the softmax; one that learns is a module, and trains with the layer
+    attend      how the answer is computed, by default the reference above
+
+    n_groups: G, heads of keys and values. H is multi-head, 1 is multi-query (N. Shazeer (2019), "Fast Transformer
+    Decoding"), and what lies between is grouped-query attention. d_head: d_model / n_heads if None. d_memory: width of
+    `memory`, d_model if None. scale: 1 / sqrt(d_head) if None. ValueError for sizes that do not divide.
+    A. Vaswani et al. (2017), "Attention Is All You Need", section 3.2.2.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        n_groups: int | None = None,
+        d_head: int | None = None,
+        *,
+        d_memory: int | None = None,
+        bias: bool = True,
+        linear: Callable[..., nn.Module] = nn.Linear,
+        pos: Position | None = None,
+        mask: Mask = masks.full,
+        score: Score = scores.same,
+        attend: Callable[..., Tensor] = attend,
+        scale: float | None = None,
+        p_dropout: float = 0.0,
+    ):
+        super().__init__()
+        n_groups = n_heads if n_groups is None else n_groups
+        require(min(d_model, n_heads, n_groups) >= 1, f"sizes are at least 1: {d_model=}, {n_heads=}, {n_groups=}")
+        require(n_heads % n_groups == 0, f"n_heads={n_heads} is not a multiple of n_groups={n_groups}")
+        if d_head is None:
+            fits = f"d_model={d_model} is not a multiple of n_heads={n_heads}: change one of them, or give d_head"
+            require(d_model % n_heads == 0, fits)
+            d_head = d_model // n_heads
+        require(d_head >= 1, f"d_head is at least 1, not {d_head}")
+        require(0 <= p_dropout < 1, f"p_dropout is a probability below 1, not {p_dropout}")
+        self.d_model, self.d_head, self.d_memory = d_model, d_head, d_model if d_memory is None else d_memory
+        self.scale, self.p_dropout = scale, p_dropout
+        self.pos = Position() if pos is None else pos
+        self.mask, self.score, self.attend = mask, score, attend
+        self.q = linear(d_model, n_heads * d_head, bias=bias)
+        self.k = linear(self.d_memory, n_groups * d_head, bias=bias)
+        self.v = linear(self.d_memory, n_groups * d_head, bias=bias)
+        self.out = linear(n_heads * d_head, d_model, bias=bias)
+
+    def forward(
+        self,
+        x: BTC,
+        memory: BSC | None = None,
+        mask: Mask = masks.full,
+        cache: Cache | None = None,
+        lengths: Tensor | None = None,
+    ) -> BTC:
+        """x (B, T, d_model), memory (B, S, d_memory) or None for x itself -> (B, T, d_model).
+
+        mask: narrows the layer's own. cache: x continues the sequences that it holds; positions in masks and scores are
+        counted from their beginning. lengths: (B,), how many of the T new positions of each sequence count, with a
+        cache only; the others are kept nowhere, and no other position depends on them.
+        """
+        q, k, v, mask, score = self._heads(x, memory, mask, cache, lengths)
+        y = self.attend(q, k, v, mask, score, self.scale, self.p_dropout if self.training else 0.0)
+        return self.out(y.transpose(1, 2).flatten(2))  # B H T D -> B T C
+
+    def weights(self, x: BTC, memory: BSC | None = None, mask: Mask = masks.full) -> BHTS:
+        """The weights that `forward` uses for the same input, before dropout: (B, H, T, S).
+
+        In a larger model: layer.register_forward_hook(lambda layer, args, y: found.append(layer.weights(*args))).
+        """
+        q, k, _, mask, score = self._heads(x, memory, mask, None, None)
+        return weights(q, k, mask, score, self.scale)
+
+    def _heads(
+        self, x: BTC, memory: BSC | None, mask: Mask, cache: Cache | None, lengths: Tensor | None
+    ) -> tuple[BHTD, BGSD, BGSD, Mask, Score]:
+        """Queries, keys and values in heads, turned by their positions; the mask and the score that go with them."""
+        source = x if memory is None else memory
+        for name, y, d in (("x", x, self.d_model), ("x" if memory is None else "memory", source, self.d_memory)):
+            fits = y.dim() == 3 and y.shape[-1] == d
+            require(fits, f"{name} has 3 axes, sequences x positions x {d}, not the shape {tuple(y.shape)}")
+        require(cache is None or memory is None, "a cache is for self-attention: its keys come from x, not from memory")
+        require(cache is not None or lengths is None, "lengths go with a cache; without one, use mask=padding(lengths)")
+        q, k, v = (self._split(layer(y)) for layer, y in ((self.q, x), (self.k, source), (self.v, source)))
+        mask, score = masks.and_masks(self.mask, mask), self.score
+        if cache is None:
+            at, k_at = (masks.indices(1, 1, 1, y.shape[1], y.device)[-1] for y in (x, source))
+            return self.pos.on_heads(q, at), self.pos.on_heads(k, k_at), v, mask, score
+        at = cache.next_positions(x.shape[1], lengths)  # B T
+        q = self.pos.on_heads(q, at)
+        k, v, k_at = cache.extend(self.pos.on_heads(k, at), v, at)
+        return q, k, v, masks.moved(mask, at, k_at), scores.moved(score, at, k_at)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, T, n d_head) -> (B, n, T, d_head). The width is cut into heads first; a reshape alone would mix them."""
+        return x.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+
+
+def _for_each_head(x: BGSD, H: int) -> Tensor:
+    """Each of the G heads H / G times, neighbours together: (B, G, S, D) -> (B, H, S, D)."""
+    return x.repeat_interleave(H // x.shape[1], dim=1)
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor | None = None) -> None:
+    """ValueError unless q (B, H, T, D), k (B, G, S, D) and v (B, G, S, any) go together."""
+    v = k if v is None else v
+    shapes = f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    require(q.dim() == k.dim() == v.dim() == 4, f"q, k and v have 4 axes, B H T D, and {shapes}")
+    require(min(q.numel(), k.numel(), v.numel()) > 0, f"no axis may be empty: {shapes}")
+    require(q.shape[0] == k.shape[0] == v.shape[0], f"q, k and v must hold the same number of sequences: {shapes}")
+    require(q.shape[3] == k.shape[3], f"queries and keys are multiplied, so they must be equally wide: {shapes}")
+    require(k.shape[1:3] == v.shape[1:3], f"each key needs one value, in as many heads: {shapes}")
+    require(q.shape[1] % k.shape[1] == 0, f"the heads of q must be a multiple of those of k and v: {shapes}")
+    require(q.dtype == k.dtype == v.dtype, f"dtypes differ: q {q.dtype}, k {k.dtype}, v {v.dtype}")
+    require(q.device == k.device == v.device, f"devices differ: q on {q.device}, k on {k.device}, v on {v.device}")

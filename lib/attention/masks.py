@@ -1,0 +1,158 @@
+"""Who may attend to whom. A mask is a function mask(b, h, q, k) -> bool, True where query q may attend to key k.
+
+b, h, q, k are integer tensors of any shapes that broadcast together: the sequence in the batch, the head, the position
+of the query and the position of the key. That is the contract of PyTorch's flex_attention, which calls a mask with
+single numbers; `dense` calls it once with four axes, and the answer is the table that a reader can look at.
+
+    local = and_masks(causal, sliding_window(256))      # Mistral
+    dense(local, B=1, H=1, T=6, S=6)                    # 1 1 6 6, bool
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lib.shapes import BHTS, BS, BT, Mask, require
+
+# --- masks without numbers of their own ------------------------------------------------------------------------------
+
+
+def full(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """Everyone may attend to everyone."""
+    return b.new_ones((), dtype=torch.bool)
+
+
+def causal(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """Nobody looks ahead: k <= q. A. Vaswani et al. (2017), "Attention Is All You Need", section 3.2.3."""
+    return k <= q
+
+
+# --- masks that are made ---------------------------------------------------------------------------------------------
+
+
+def sliding_window(width: int) -> Mask:
+    """|q - k| < width: the own position and width - 1 on either side. With `causal`: the last `width` positions.
+
+    I. Beltagy, M. Peters and A. Cohan (2020), "Longformer", section 3.1; A. Jiang et al. (2023), "Mistral 7B".
+    """
+    require(width >= 1, f"the width of a window counts the own position: at least 1, not {width}")
+    return lambda b, h, q, k: (q - k).abs() < width
+
+
+def dilated(step: int) -> Mask:
+    """Every step-th position, counted from the own one: q - k is a multiple of `step`. Longformer, section 3.1."""
+    require(step >= 1, f"the step of a dilated mask is at least 1, not {step}")
+    return lambda b, h, q, k: (q - k) % step == 0
+
+
+def padding(lengths: Tensor | Sequence[int]) -> Mask:
+    """k < lengths[b]: keys beyond the end of sequence b are seen by nobody. lengths: (B,), whole numbers."""
+    n = _table(lengths, 1, "lengths (B,)")
+    require(bool((n >= 0).all()), f"a length is 0 or more; got {n.tolist()}")
+    return lambda b, h, q, k: k < n[b]
+
+
+def prefix(lengths: Tensor | Sequence[int]) -> Mask:
+    """The first lengths[b] positions are seen by all, the others by nobody before them. lengths: (B,).
+
+    C. Raffel et al. (2020), "Exploring the Limits of Transfer Learning", section 3.2.1.
+    """
+    return or_masks(causal, padding(lengths))
+
+
+def documents(ids: BT) -> Mask:
+    """Several documents packed in a row do not see each other: ids[b, q] == ids[b, k]. ids: (B, T), whole numbers."""
+    ids = _table(ids, 2, "ids (B, T)")
+    return lambda b, h, q, k: ids[b, q] == ids[b, k]
+
+
+def global_tokens(marks: BT) -> Mask:
+    """A marked position sees all and is seen by all. marks: (B, T), bool. Longformer, section 3.1.
+
+    On its own the other positions see only the marked ones; it is made for `or_masks(sliding_window(w), ...)`.
+    """
+    marks = _table(marks, 2, "marks (B, T)", bools=True)
+    return lambda b, h, q, k: marks[b, q] | marks[b, k]
+
+
+def block_sparse(layout: Tensor, block: int) -> Mask:
+    """layout[h, q // block, k // block]: the table of positions, coarsely, in squares of `block`.
+
+    layout: (n, blocks of queries, blocks of keys), bool; with n = 1 one layout for all heads, with n = H one for each.
+    Of other numbers, head h takes layout h modulo n.
+    R. Child et al. (2019), "Generating Long Sequences with Sparse Transformers", section 5.2.
+    """
+    require(block >= 1, f"a block holds at least 1 position, not {block}")
+    layout = _table(layout, 3, "layout (n, query blocks, key blocks)", bools=True)
+    return lambda b, h, q, k: layout[h % len(layout), q // block, k // block]
+
+
+# --- masks from masks ------------------------------------------------------------------------------------------------
+
+
+def and_masks(*masks: Mask) -> Mask:
+    """True where all of them are; of none, `full`."""
+
+    def mask(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        allowed = full(b, h, q, k)
+        for one in masks:
+            allowed = allowed & one(b, h, q, k)
+        return allowed
+
+    return mask
+
+
+def or_masks(*masks: Mask) -> Mask:
+    """True where at least one of them is; of none, nowhere."""
+    return not_mask(and_masks(*(not_mask(one) for one in masks)))
+
+
+def not_mask(mask: Mask) -> Mask:
+    """True where `mask` is False."""
+    return lambda b, h, q, k: ~mask(b, h, q, k)
+
+
+def moved(mask: Mask, q_at: BT, k_at: BS) -> Mask:
+    """The mask for queries and keys whose positions are not their indices, as in a cache.
+
+    Query q of sequence b stands at position q_at[b, q], key k at k_at[b, k]. A position of -1 says that nothing is
+    there: such a query attends to nothing, and nobody attends to such a key.
+    """
+
+    def there(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        q, k = q_at[b, q], k_at[b, k]
+        return (q >= 0) & (k >= 0) & mask(b, h, q.clamp(min=0), k.clamp(min=0))
+
+    return there
+
+
+# --- as a table ------------------------------------------------------------------------------------------------------
+
+
+def indices(B: int, H: int, T: int, S: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+    """b, h, q, k for all entries of a table: (B, 1, 1, 1), (1, H, 1, 1), (1, 1, T, 1), (1, 1, 1, S)."""
+    b, h, q, k = (torch.arange(n, device=device) for n in (B, H, T, S))
+    return b[:, None, None, None], h[:, None, None], q[:, None], k
+
+
+def dense(mask: Mask, B: int, H: int, T: int, S: int, device: torch.device | str = "cpu") -> BHTS:
+    """The mask as a table (B, H, T, S) of bools. ValueError where it holds too few numbers or does not return bools."""
+    try:
+        allowed = mask(*indices(B, H, T, S, device))
+    except IndexError as error:
+        shape = f"{B} sequences, {H} heads, {T} queries and {S} keys"
+        raise ValueError(f"the mask was made for a smaller batch than {shape}: {error}") from None
+    require(allowed.dtype == torch.bool, f"a mask returns bools, True for 'may attend', not {allowed.dtype}")
+    return allowed.expand(B, H, T, S)
+
+
+def _table(values: Tensor | Sequence[int], n_axes: int, name: str, bools: bool = False) -> Tensor:
+    table = torch.as_tensor(values)
+    kind = "bools" if bools else "whole numbers"
+    right = table.dtype == torch.bool if bools else not (table.is_floating_point() or table.dtype == torch.bool)
+    found = f"not {table.dtype} of shape {tuple(table.shape)}"
+    require(right and table.dim() == n_axes, f"{name} must be {kind} with {n_axes} axes, {found}")
+    return table

@@ -1,0 +1,169 @@
+"""Where a token stands. Without this, attention is blind to order: it sees a set, not a sequence.
+
+A position module has two hooks, and each kind uses one: `on_embed` adds to the embeddings, `on_heads` turns queries and
+keys. Positions `at` are whole numbers, (T,) for all sequences alike or (B, T).
+
+    Learned, Sinusoidal                     on_embed
+    Rotary(d_head, scaling=llama3())        on_heads
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib.shapes import BHTD, BTC, require
+
+Scaling = Callable[[Tensor], Tensor]
+"""The frequencies of a rotary embedding, highest first, (d / 2,) -> those that a longer context is read with."""
+
+
+class Position(nn.Module):
+    """No position at all: both hooks return what they get."""
+
+    def on_embed(self, x: BTC, at: Tensor) -> BTC:
+        return x
+
+    def on_heads(self, x: BHTD, at: Tensor) -> BHTD:
+        return x
+
+
+class Learned(Position):
+    """x + weight[at]: a learned vector for each position. weight: (n_positions, C), from N(0, 0.02).
+
+    ValueError for a position that the table lacks. J. Gehring et al. (2017), "Convolutional Sequence to Sequence
+    Learning", section 3.1; the spread: A. Radford et al. (2018), "Improving Language Understanding", section 4.1.
+    """
+
+    def __init__(self, n_positions: int, d_model: int):
+        super().__init__()
+        require(min(n_positions, d_model) >= 1, f"sizes are at least 1: {n_positions=}, {d_model=}")
+        self.weight = nn.Parameter(torch.randn(n_positions, d_model) * 0.02)
+
+    def on_embed(self, x: BTC, at: Tensor) -> BTC:
+        n = len(self.weight)
+        inside = bool(((at >= 0) & (at < n)).all())
+        require(inside, f"positions are from 0 to {n - 1}, got {int(at.min())} to {int(at.max())}: use a longer table")
+        return x + self.weight[at]
+
+
+class Sinusoidal(Position):
+    """x + p, with p[2i] = sin(at f_i) and p[2i + 1] = cos(at f_i), f_i = base^(-2i / C).
+
+    A. Vaswani et al. (2017), "Attention Is All You Need", section 3.5, where base is 10000.
+    """
+
+    def __init__(self, d_model: int, base: float = 10000.0):
+        super().__init__()
+        require(d_model >= 2 and d_model % 2 == 0, f"sines and cosines come in pairs: d_model is even, not {d_model}")
+        self.d_model, self.base = d_model, base
+
+    def on_embed(self, x: BTC, at: Tensor) -> BTC:
+        width = f"x is {x.shape[-1]} wide, but these positions were built with d_model={self.d_model}"
+        require(x.shape[-1] == self.d_model, width)
+        angle = _angles(at, frequencies(self.d_model, self.base, x))  # B T C/2
+        return x + torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2).to(x.dtype)
+
+
+class Rotary(Position):
+    """Pairs of numbers, turned by an angle at f_i: q . k then depends on the distance of their positions alone.
+
+        (x1, x2) -> (x1 cos(at f_i) - x2 sin(at f_i),  x1 sin(at f_i) + x2 cos(at f_i)),   f_i = base^(-2i / d_rotary)
+
+    d_rotary: only the first d_rotary numbers of a head turn (GPT-NeoX: a quarter of them), all if None.
+    pairs: which numbers belong together, `halves` (GPT-NeoX, Llama) or `neighbours` (the paper, GPT-J).
+    scaling: of the frequencies, for contexts longer than those trained on: `linear`, `ntk`, `llama3`.
+    The angles are computed in at least float32. J. Su et al. (2021), "RoFormer", section 3.2.2.
+    """
+
+    def __init__(
+        self,
+        d_head: int,
+        d_rotary: int | None = None,
+        base: float = 10000.0,
+        pairs: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+        scaling: Scaling | None = None,
+    ):
+        super().__init__()
+        d = d_head if d_rotary is None else d_rotary
+        require(2 <= d <= d_head and d % 2 == 0, f"numbers turn in pairs: an even count from 2 to {d_head=}, not {d}")
+        self.d_head, self.d_rotary, self.base = d_head, d, base
+        self.pairs, self.scaling = pairs or halves, scaling or (lambda f: f)
+
+    def on_heads(self, x: BHTD, at: Tensor) -> BHTD:
+        width = f"a head is {x.shape[-1]} wide, but these positions were built with d_head={self.d_head}"
+        require(x.shape[-1] == self.d_head, width)
+        angle = _angles(at, self.scaling(frequencies(self.d_rotary, self.base, x))).unsqueeze(-3)  # B 1 T D/2
+        turned = self.pairs(x[..., : self.d_rotary], angle.cos(), angle.sin()).to(x.dtype)
+        return torch.cat((turned, x[..., self.d_rotary :]), dim=-1)
+
+
+def halves(x: BHTD, cos: Tensor, sin: Tensor) -> BHTD:
+    """Number i turns with number i + d / 2."""
+    x1, x2 = x.chunk(2, dim=-1)
+    return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1)
+
+
+def neighbours(x: BHTD, cos: Tensor, sin: Tensor) -> BHTD:
+    """Number 2i turns with number 2i + 1."""
+    x1, x2 = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1).flatten(-2)
+
+
+def frequencies(d: int, base: float, like: Tensor) -> Tensor:
+    """base^(-2i / d) for i from 0 to d / 2 - 1, on the device of `like`, in its dtype but at least float32."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return base ** (-torch.arange(0, d, 2, dtype=dtype, device=like.device) / d)
+
+
+def _angles(at: Tensor, f: Tensor) -> Tensor:
+    """Positions (..., T) and frequencies (d / 2,) -> angles (..., T, d / 2)."""
+    require(not at.is_floating_point(), f"positions are whole numbers, not {at.dtype}")
+    return at.unsqueeze(-1) * f
+
+
+# --- frequencies for a longer context --------------------------------------------------------------------------------
+
+
+def linear(factor: float) -> Scaling:
+    """f / factor: positions are squeezed into the range trained on. S. Chen et al. (2023), "Extending Context Window of
+    Large Language Models via Positional Interpolation", section 2.3."""
+    require(factor >= 1, f"the factor by which the context grows is at least 1, not {factor}")
+    return lambda f: f / factor
+
+
+def ntk(factor: float) -> Scaling:
+    """base -> base factor^(d / (d - 2)): the highest frequency stays, the lowest is divided by `factor`.
+
+    B. Peng et al. (2023), "YaRN", section 3.1, "NTK-aware" interpolation, which names bloc97's post as its origin.
+    """
+    require(factor >= 1, f"the factor by which the context grows is at least 1, not {factor}")
+
+    def scale(f: Tensor) -> Tensor:
+        require(len(f) >= 2, "NTK scaling spreads over several frequencies: d_rotary is at least 4")
+        share = torch.arange(len(f), dtype=f.dtype, device=f.device) / (len(f) - 1)  # 0 for the highest, 1 the lowest
+        return f * factor**-share
+
+    return scale
+
+
+def llama3(factor: float = 8.0, low: float = 1.0, high: float = 4.0, n_trained: int = 8192) -> Scaling:
+    """Waves that fit more than `high` times into the trained context stay, those that fit less than `low` times become
+    `factor` times longer, and between the two the frequency is blended in proportion to that count.
+
+    The numbers are those of Llama 3.1. A. Grattafiori et al. (2024), "The Llama 3 Herd of Models", section 3.4, and the
+    authors' published code, which holds the blend.
+    """
+    require(factor >= 1, f"the factor by which the context grows is at least 1, not {factor}")
+    require(0 < low < high, f"low and high count waves: 0 < low < high, not {low=}, {high=}")
+    require(n_trained >= 1, f"n_trained is the length trained on, at least 1, not {n_trained}")
+
+    def scale(f: Tensor) -> Tensor:
+        n_waves = n_trained * f / (2 * math.pi)
+        keep = ((n_waves - low) / (high - low)).clamp(0, 1)
+        return f * (keep + (1 - keep) / factor)
+
+    return scale

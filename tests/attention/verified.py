@@ -1,0 +1,31 @@
+"""What is claimed of `lib.attention`, each with its reference. Random shapes and numbers, the same every run."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.attention import twins
+from tests.claims import Claim, largest
+
+TOLERANCE = 1e-10
+
+rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def claim(name, reference, error, examples=40) -> Claim:
+    return Claim(name, reference, TOLERANCE, partial(largest, rngs, error, TOLERANCE, examples))
+
+
+SDPA = "torch scaled_dot_product_attention, float64: outputs, gradients"
+MHA = "torch.nn.MultiheadAttention, float64: outputs, weights, gradients"
+
+CLAIMS = [
+    claim("attend, grouped heads, masks, biases", SDPA, twins.sdpa_error),
+    claim("attend, every mask, every score", "torch flex_attention, eager, float64: outputs", twins.flex_error),
+    claim("attend, blind queries", "the same queries left out, float64: outputs, gradients", twins.blind_error),
+    claim("Attention, self", MHA, partial(twins.mha_error, False)),
+    claim("Attention, cross", MHA, partial(twins.mha_error, True)),
+]
