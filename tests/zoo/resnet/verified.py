@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.claims import Claim, largest
-from tests.zoo_resnet.reference import error
+from tests.zoo.resnet.reference import error
 
 TOLERANCE = 1e-10
 WHAT = "logits, gradients, running statistics"

@@ -5,7 +5,7 @@ import torch
 
 from lib.tasks.sentiment import Sentences, encode, vocabulary
 from lib.zoo.text_lstm import PAD, UNKNOWN, TextLSTM
-from tests.zoo_text_lstm.verified import CLAIMS
+from tests.zoo.text_lstm.verified import CLAIMS
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -19,8 +19,8 @@ from lib.layers.conv import (
 from lib.layers.norm import BatchNorm
 from lib.layers.pool import AvgPool2d, MaxPool2d, avg_pool2d, max_pool2d
 from lib.layers.windows import Field, out_size, receptive_field
-from tests.layers_conv import parts
-from tests.layers_conv.verified import CLAIMS, TOLERANCE
+from tests.layers.conv import parts
+from tests.layers.conv.verified import CLAIMS, TOLERANCE
 
 ROUTES = [conv2d_loops, conv2d_im2col, conv2d_fft]
 GRID = list(itertools.product([1, 2, (3, 1)], [0, 2, (1, 2)], [1, (2, 3)], [1, 2], [(3, 3), (1, 4)]))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lib.layers.conv import conv2d_fft, conv2d_im2col, conv2d_loops
 from lib.layers.pool import avg_pool2d, max_pool2d
 from tests.claims import Claim, largest
-from tests.layers_conv import parts
+from tests.layers.conv import parts
 
 TOLERANCE = 1e-10
 BOTH = "outputs and gradients"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lib.zoo.resnet import Block, ResNet
-from tests.zoo_resnet.verified import CLAIMS
+from tests.zoo.resnet.verified import CLAIMS
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

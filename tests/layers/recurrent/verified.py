@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.claims import Claim, largest
-from tests.layers_recurrent import twins
+from tests.layers.recurrent import twins
 
 TOLERANCE = 1e-10
 WHAT = "outputs, states, gradients"

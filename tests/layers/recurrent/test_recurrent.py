@@ -5,8 +5,8 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
 from lib.layers.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, bptt
-from tests.layers_recurrent.twins import LAYERS
-from tests.layers_recurrent.verified import CLAIMS
+from tests.layers.recurrent.twins import LAYERS
+from tests.layers.recurrent.verified import CLAIMS
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -9,7 +9,7 @@ from torch import nn
 from lib.layers.recurrent import GRU, LSTM, RNN
 from lib.tasks.surnames import Names, loss
 from lib.zoo.char_rnn import MARK, NOTHING, CharRNN, decode, encode, sample
-from tests.layers_recurrent.twins import LAYERS
+from tests.layers.recurrent.twins import LAYERS
 
 ALPHABET = ".abcK"
 
