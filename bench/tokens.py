@@ -1,0 +1,107 @@
+"""How fast is `lib.tokens`? Beside the Rust library `tokenizers`, in one run.
+
+    OMP_NUM_THREADS=1 python bench/tokens.py
+
+Both learn 8,000 merges from the training text of tiny_shakespeare (1.0 MB), and must learn the same ones. Both encode
+that text, in one piece and by paragraph, and must give the same ids. The Rust library has one thread, as ours has; what
+is measured is the processor's time, in turns, so that what else the machine does matters little. "cold" is with an empty
+cache of words.
+Exit status 1 when one of the course's two bounds is missed: 10 s to train, 1 MB/s to encode with the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # before the import that reads it
+os.environ["RAYON_NUM_THREADS"] = "1"
+
+from tokenizers import Tokenizer as Rust
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from lib.data import load
+from lib.tokens.bpe import BPE
+
+N_MERGES = 8_000
+MOST_SECONDS, LEAST_SPEED = 10, 1
+"""The bounds, from the course's plan: issue 4, "Tokenizers"."""
+
+
+def train_rust(text: str, n_vocab: int) -> Rust:
+    """Byte-level BPE by the Rust trainer."""
+    rust = Rust(models.BPE())
+    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    rust.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    rust.train_from_iterator(
+        [text], trainers.BpeTrainer(vocab_size=n_vocab, initial_alphabet=alphabet, show_progress=False)
+    )
+    return rust
+
+
+def seconds(f: Callable[[], object]) -> float:
+    """Processor time of f()."""
+    start = time.process_time()
+    f()
+    return time.process_time() - start
+
+
+def in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: int) -> tuple[float, float, float]:
+    """The median time of each, and the median of their ratios."""
+    rows = [(seconds(ours), seconds(theirs)) for _ in range(times)]
+    mine, rusts = (statistics.median(column) for column in zip(*rows, strict=True))
+    return mine, rusts, statistics.median(a / b for a, b in rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=5, help="times that each measurement is taken (default 5)")
+    args = parser.parse_args()
+
+    text = load("karpathy/tiny_shakespeare")["train"]["text"][0]
+    size = len(text.encode()) / 1e6
+    n_vocab = 256 + N_MERGES
+    train = in_turns(lambda: BPE.train([text], n_vocab), lambda: train_rust(text, n_vocab), args.times)
+    ours, theirs = BPE.train([text], n_vocab), train_rust(text, n_vocab)
+    learnt = json.loads(theirs.to_str())["model"]
+    assert ours.ids == learnt["vocab"] and [list(pair) for pair in ours.merges] == learnt["merges"], "other merges"
+
+    paragraphs = text.split("\n\n")
+    for row in [text, *paragraphs]:
+        assert ours.encode(row).ids == theirs.encode(row).ids, f"other ids for {row[:50]!r}"
+
+    def cold() -> None:
+        BPE(ours.pieces, ours.merges).encode(text)
+
+    def cold_rust() -> None:
+        Rust.from_str(saved).encode(text)
+
+    saved = theirs.to_str()
+    whole = in_turns(lambda: ours.encode(text), lambda: theirs.encode(text), args.times)
+    rows = in_turns(lambda: ours.encode_batch(paragraphs), lambda: theirs.encode_batch(paragraphs), args.times)
+    first = in_turns(cold, cold_rust, args.times)
+
+    print(f"{size:.2f} MB, {len(ours.merges)} merges, {len(paragraphs)} paragraphs, median of {args.times}; ")
+    print(f"both learnt the same {len(ours)} pieces, and give the same ids\n")
+    print(f"{'':<26}{'lib.tokens':>12}{'Rust':>12}{'ratio of times':>18}")
+    print(f"{'train':<26}{train[0]:>10.2f} s{train[1]:>10.2f} s{train[2]:>18.2f}")
+    for name, (mine, rusts, ratio) in {
+        "encode, by paragraph": rows,
+        "encode, in one piece": whole,
+        "load and encode, cold": first,
+    }.items():
+        print(f"{name:<26}{size / mine:>7.2f} MB/s{size / rusts:>7.2f} MB/s{ratio:>18.2f}")
+    speed = size / max(rows[0], whole[0])
+    print(f"\ntrain   {train[0]:6.2f} s       (at most {MOST_SECONDS})")
+    print(f"encode  {speed:6.2f} MB/s    (at least {LEAST_SPEED})")
+    return 0 if train[0] <= MOST_SECONDS and speed >= LEAST_SPEED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

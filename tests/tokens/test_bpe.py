@@ -1,0 +1,104 @@
+"""Byte-level BPE beside the Rust library: training, ids, spans, bytes."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.tokens.bpe import BPE, BYTES, LETTERS
+from lib.tokens.merges import apply
+from tests.tokens.corpus import TEXTS, TRAINING, shuffled
+from tests.tokens.twins import SPECIALS, model_of, rust_bpe, rust_of, unlike
+
+OURS = BPE.train(TRAINING, 900, specials=SPECIALS)
+THEIRS = rust_of(OURS)
+
+
+def merges_of(rust) -> list[tuple[str, str]]:
+    return [(left, right) for left, right in model_of(rust)["merges"]]
+
+
+@pytest.mark.parametrize("least", [0, 3])
+def test_training_gives_the_merges_and_the_vocabulary_of_the_rust_trainer(least):
+    ours, theirs = BPE.train(TRAINING, 900, specials=SPECIALS, least=least), rust_bpe(TRAINING, 900, SPECIALS, least)
+    assert ours.merges == merges_of(theirs)
+    assert ours.ids == model_of(theirs)["vocab"]
+
+
+def test_ties_go_to_the_older_pieces_as_in_the_rust_trainer():
+    """Three letters and few words: nearly every merge is a tie, and pieces come about in two ways."""
+    for i in range(100):
+        rng = random.Random(i)
+        texts = ["".join(rng.choices("abc ", k=rng.choice([20, 100, 400])))]
+        ours, theirs = BPE.train(texts, 256 + 10 * (i % 12)), rust_bpe(texts, 256 + 10 * (i % 12))
+        assert (ours.merges, ours.ids) == (merges_of(theirs), model_of(theirs)["vocab"]), texts
+
+
+def test_ids_spans_and_text_are_those_of_the_rust_library():
+    assert unlike(OURS, THEIRS, TEXTS + shuffled(300)) == []
+
+
+def test_a_piece_of_a_character_has_the_span_of_the_whole_character():
+    bare = BPE(sorted(LETTERS), [])
+    assert bare.encode("a🙂b").offsets == [(0, 1), (1, 2), (1, 2), (1, 2), (1, 2), (2, 3)]
+
+
+@given(st.lists(st.integers(0, len(OURS) - 1), max_size=30))
+@settings(deadline=None)
+def test_any_ids_decode_to_the_text_of_the_rust_library(ids):
+    """Random ids are broken UTF-8: each bad stretch becomes as many U+FFFD as theirs."""
+    assert OURS.decode(ids) == THEIRS.decode(ids)
+    assert OURS.decode(ids, special=True) == THEIRS.decode(ids, skip_special_tokens=False)
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None)
+def test_any_bytes_come_back(data):
+    assert OURS.decode_bytes(OURS.encode_bytes(data)) == data
+
+
+@given(st.text(max_size=100))
+@settings(deadline=None)
+def test_any_text_comes_back(text):
+    assert OURS.decode(OURS.encode(text).ids, special=True) == text
+
+
+def test_merges_go_by_rank_and_not_from_left_to_right():
+    ids = {(1, 2): (1, 12), (2, 3): (0, 23), (1, 23): (2, 123)}
+    assert apply([1, 2, 3], {pair: ids[pair] for pair in [(1, 2), (2, 3)]}) == [1, 23]
+    assert apply([1, 2, 3], ids) == [123]
+    assert apply([4, 4, 4, 4, 4], {(4, 4): (0, 44)}) == [44, 44, 4]
+
+
+def test_a_word_of_many_characters_takes_no_quadratic_time():
+    text = "ab" * 50_000
+    assert OURS.decode(OURS.encode(text).ids) == text
+
+
+def test_the_cache_forgets_and_changes_nothing(monkeypatch):
+    monkeypatch.setattr("lib.tokens.bpe.N_CACHE", 3)
+    fresh = BPE(OURS.pieces, OURS.merges, specials=SPECIALS)
+    assert [fresh.encode(text) for text in TEXTS * 2] == [OURS.encode(text) for text in TEXTS * 2]
+    assert len(fresh._cache) <= 3
+
+
+def test_every_byte_has_a_letter_of_its_own():
+    assert len(set(LETTERS)) == 256 and LETTERS[ord(" ")] == "Ġ" and [BYTES[c] for c in LETTERS] == list(range(256))
+
+
+def test_a_vocabulary_below_the_alphabet_is_refused():
+    with pytest.raises(ValueError, match=r"257 pieces is too small: 2 special tokens and 256 bytes.*258 or more"):
+        BPE.train(["abc"], 257, specials=["<a>", "<b>"])
+
+
+def test_a_vocabulary_without_a_byte_is_refused():
+    with pytest.raises(ValueError, match="lacks 1, the first being 0x20"):
+        BPE([letter for letter in LETTERS if letter != "Ġ"], [])
+
+
+def test_a_merge_of_or_into_no_piece_is_refused():
+    with pytest.raises(ValueError, match="Merge 0 is 'a' \\+ 'xy', but 'xy' is not in"):
+        BPE(LETTERS, [("a", "xy")])
+    with pytest.raises(ValueError, match="but 'ab' is not in"):
+        BPE(LETTERS, [("a", "b")])

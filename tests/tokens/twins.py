@@ -1,0 +1,64 @@
+"""The same tokenizer twice: ours, and the Rust library's from the file that ours saves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tokenizers import Tokenizer as Rust
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from lib.tokens.base import Tokenizer
+
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<|end|>"]
+
+
+def rust_of(tokenizer: Tokenizer) -> Rust:
+    """The Rust library's tokenizer from a file of ours."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        tokenizer.save(path)
+        return Rust.from_file(str(path))
+
+
+def model_of(rust: Rust) -> dict:
+    """Its vocabulary and merges, as its own file states them."""
+    return json.loads(rust.to_str())["model"]
+
+
+def columns(encoding) -> tuple[list, ...]:
+    """Everything an encoding of either library holds."""
+    if hasattr(encoding, "type_ids"):
+        rest = (encoding.type_ids, encoding.special_tokens_mask, encoding.attention_mask)
+    else:
+        rest = (encoding.types, encoding.special, encoding.mask)
+    return (encoding.ids, encoding.offsets, *rest)
+
+
+def unlike(ours: Tokenizer, theirs: Rust, texts: Iterable[str]) -> list[str]:
+    """The texts whose ids, spans, types, masks or decoded ids differ."""
+    return [
+        text
+        for text in texts
+        if columns(ours.encode(text)) != columns(theirs.encode(text))
+        or ours.decode(ours.encode(text).ids) != theirs.decode(theirs.encode(text).ids)
+    ]
+
+
+def rust_bpe(texts: list[str], n_vocab: int, specials: Iterable[str] = (), least: int = 0) -> Rust:
+    """Byte-level BPE, trained by the Rust library."""
+    rust = Rust(models.BPE())
+    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    rust.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=n_vocab,
+        min_frequency=least,
+        special_tokens=list(specials),
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    rust.train_from_iterator(texts, trainer)
+    return rust
