@@ -65,16 +65,18 @@ def train(
     """Train a model as a small YAML file says. Every field is checked before anything starts."""
     from lib import recipe
     from lib.data import DataError
-    from lib.train import ConfigError
+    from lib.train import CheckpointError, ConfigError, NonFiniteLoss
 
     try:
         plan = recipe.read(config, changes or ())
         result = recipe.train(plan, resume, allow_changes)
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, CheckpointError, NonFiniteLoss) as error:
         raise fail(error) from None
     except KeyboardInterrupt as stop:
         typer.echo(f"{stop or 'Stopped.'}\nTo go on: {_again(config, changes or [])}", err=True)
         raise typer.Exit(130) from None
+    if result.rank:  # of several processes the first one speaks
+        return
     typer.echo("  ".join([f"step {result.step}", *(f"{name} {value:.4f}" for name, value in result.metrics.items())]))
     typer.echo(f"Kept in {plan.folder}.")
     if result.unsaved:

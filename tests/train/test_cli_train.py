@@ -118,6 +118,32 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch):
     assert "Stopped after step 3." in said and "course train line.yaml --set options.slope=2 --resume" in said
 
 
+def test_a_loss_that_is_not_finite_is_said_without_a_traceback():
+    code, said = course("line.yaml", "--set", "options.broken=true")
+    assert code == 1 and "step 1" in said and "Traceback" not in said
+
+
+def test_of_several_processes_one_speaks(monkeypatch):
+    real = recipe.fit
+
+    def second(*arguments, **settings):
+        result = real(*arguments, **settings)
+        result.rank = 1
+        return result
+
+    monkeypatch.setattr(recipe, "fit", second)
+    code, said = course("line.yaml")
+    assert code == 0 and "Kept in" not in said
+
+
+def test_checkpoints_that_are_all_damaged_are_said():
+    course("line.yaml")
+    for file in Path("runs/line").glob("step-*/model.safetensors"):
+        file.write_bytes(b"nonsense")
+    code, said = course("line.yaml", "--resume")
+    assert code == 1 and "model.safetensors" in said and "Traceback" not in said
+
+
 def test_what_could_not_be_saved_makes_the_command_fail(monkeypatch):
     real = recipe.fit
 
