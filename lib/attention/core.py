@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.attention import masks, scores
-from lib.attention.decode import Cache
+from lib.attention.decode import Cache, Lengths
 from lib.layers.pos import Position
 from lib.shapes import BGSD, BHTD, BHTS, BSC, BTC, Mask, Score, require
 
@@ -113,7 +113,7 @@ class Attention(nn.Module):
         memory: BSC | None = None,
         mask: Mask = masks.full,
         cache: Cache | None = None,
-        lengths: Tensor | None = None,
+        lengths: Lengths | None = None,
     ) -> BTC:
         """x (B, T, d_model), memory (B, S, d_memory) or None for x itself -> (B, T, d_model).
 
@@ -134,7 +134,7 @@ class Attention(nn.Module):
         return weights(q, k, mask, score, self.scale)
 
     def _heads(
-        self, x: BTC, memory: BSC | None, mask: Mask, cache: Cache | None, lengths: Tensor | None
+        self, x: BTC, memory: BSC | None, mask: Mask, cache: Cache | None, lengths: Lengths | None
     ) -> tuple[BHTD, BGSD, BGSD, Mask, Score]:
         """Queries, keys and values in heads, turned by their positions; the mask and the score that go with them."""
         source = x if memory is None else memory
@@ -148,7 +148,7 @@ class Attention(nn.Module):
         if cache is None:
             at, k_at = (masks.indices(1, 1, 1, y.shape[1], y.device)[-1] for y in (x, source))
             return self.pos.on_heads(q, at), self.pos.on_heads(k, k_at), v, mask, score
-        at = cache.next_positions(x.shape[1], lengths)  # B T
+        at = cache.next_positions(*x.shape[:2], lengths)  # B T
         q = self.pos.on_heads(q, at)
         k, v, k_at = cache.extend(self.pos.on_heads(k, at), v, at)
         return q, k, v, masks.moved(mask, at, k_at), scores.moved(score, at, k_at)

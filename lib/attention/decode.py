@@ -12,16 +12,21 @@ be of different lengths. A key is stored as it is compared, turned by its positi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lib.shapes import BGSD, BS, BT, require
 
+Lengths = Sequence[int] | Tensor
+
 
 class Cache:
     """Room for `size` positions in each of B rows; one more is a ValueError. One cache for each attention layer.
 
-    k, v: (B, G, size, D), position p in slot p. n: (B,), how many positions each row has seen.
+    k, v: (B, G, size, D), position p in slot p. n: (B,), how many positions each row has seen. What stands in slots
+    that are not in use is of no account: no number of it, not even a NaN, reaches an output.
     """
 
     def __init__(
@@ -40,20 +45,23 @@ class Cache:
         self.v = torch.zeros_like(self.k)
         self.n = torch.zeros(n_rows, dtype=torch.long, device=device)
 
-    def next_positions(self, T: int, lengths: Tensor | None = None) -> BT:
-        """The positions of T new tokens in each row: (B, T), -1 for padding, where t >= lengths[b].
+    def next_positions(self, B: int, T: int, lengths: Lengths | None = None) -> BT:
+        """The positions of T new tokens in each of B rows: (B, T), -1 for padding, where t >= lengths[b].
 
         lengths: (B,), whole numbers from 0 to T; all T tokens count if None. ValueError where the room is not enough.
         """
+        require(len(self.n) == B, f"this cache has {len(self.n)} rows, but {B} sequences want to go on")
+        require(T >= 1, "there is no new token: x is empty")
         t = torch.arange(T, device=self.n.device)
         at = self.n.unsqueeze(1) + t  # B T
         if lengths is not None:
-            whole = not (lengths.is_floating_point() or lengths.dtype == torch.bool)
-            found = f"not {lengths.dtype} of shape {tuple(lengths.shape)}"
-            require(whole and lengths.shape == self.n.shape, f"lengths must be {len(self.n)} whole numbers, {found}")
-            within = bool(((lengths >= 0) & (lengths <= T)).all())
-            require(within, f"lengths are from 0 to {T}, the number of new tokens; got {lengths.tolist()}")
-            at = at.where(t < lengths.unsqueeze(1), -1)
+            n = torch.as_tensor(lengths, device=self.n.device)
+            whole = not (n.is_floating_point() or n.dtype == torch.bool)
+            found = f"not {n.dtype} of shape {tuple(n.shape)}"
+            require(whole and n.shape == (B,), f"lengths must be {B} whole numbers, one for each row, {found}")
+            within = bool(((n >= 0) & (n <= T)).all())
+            require(within, f"lengths are from 0 to {T}, the number of new tokens; got {n.tolist()}")
+            at = at.where(t < n.unsqueeze(1), -1)
         self._check_room(int(at.max()) + 1)
         return at
 
@@ -65,24 +73,27 @@ class Cache:
         """
         self._check(k, v, at)
         old_k, old_v, old_at = self._read()
-        seen = torch.cat((old_k, k), dim=2), torch.cat((old_v, v), dim=2), torch.cat((old_at, at), dim=1)
+        seen_k, seen_v = torch.cat((old_k, k), dim=2), torch.cat((old_v, v), dim=2)  # copies: old ones may go below
+        seen_at = torch.cat((old_at, at), dim=1)
+        seen_v = seen_v.masked_fill((seen_at < 0)[:, None, :, None], 0)  # even a weight of 0 would let a NaN through
         n = torch.maximum(self.n, at.amax(1) + 1)
         b, t = ((at >= 0) & (at >= n.unsqueeze(1) - self.size)).nonzero(as_tuple=True)
         self._write(b, at[b, t], k[b, :, t], v[b, :, t])
         self.n = n
-        return seen
+        return seen_k, seen_v, seen_at
 
     def reorder(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was. Rows may repeat, as in beam search, or go."""
         self._check_rows(rows)
-        self.k, self.v, self.n = self.k[rows], self.v[rows], self.n[rows]
+        self.n = self.n[rows]
+        self._move(rows)
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forget these rows, all if None: their next token stands at position 0 again."""
         rows = torch.arange(len(self.n), device=self.n.device) if rows is None else rows
         self._check_rows(rows)
-        self.k[rows] = self.v[rows] = 0  # a NaN of the past would survive a weight of 0
         self.n[rows] = 0
+        self._free(rows)
 
     def _read(self) -> tuple[BGSD, BGSD, BS]:
         """The slots in use, and the position that each holds, or -1."""
@@ -96,6 +107,12 @@ class Cache:
         """Store N tokens, k and v of shape (N, G, D), at the positions `at` (N,) of the rows b (N,)."""
         self.k[b, :, at % self.size] = k
         self.v[b, :, at % self.size] = v
+
+    def _move(self, rows: Tensor) -> None:
+        self.k, self.v = self.k[rows], self.v[rows]
+
+    def _free(self, rows: Tensor) -> None:
+        """The slots of a row are its own for ever."""
 
     def _check_room(self, n: int) -> None:
         require(n <= self.size, f"a row would hold {n} positions, but this cache has room for {self.size}")
@@ -120,3 +137,63 @@ class SlidingCache(Cache):
 
     def _check_room(self, n: int) -> None:
         """There always is."""
+
+
+class PagedCache(Cache):
+    """Blocks of `block` positions from one pool, handed out as rows grow: a short row takes no room from a long one.
+
+    k, v: (n_blocks, G, block, D). blocks: (B, n_blocks), the block that holds each stretch of a row, -1 for none. Rows
+    that `reorder` made from one share its blocks, and a shared block is copied before it is written to. ValueError when
+    the pool is used up; what the cache held before stays as it was.
+    W. Kwon et al. (2023), "Efficient Memory Management for Large Language Model Serving with PagedAttention".
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        n_groups: int,
+        n_blocks: int,
+        block: int,
+        d_head: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ):
+        require(min(n_rows, n_blocks, block) >= 1, f"sizes are at least 1, not {n_rows=}, {n_blocks=}, {block=}")
+        super().__init__(n_blocks, n_groups, block, d_head, dtype, device)  # what were rows of the store are blocks
+        self.block, self.size = block, n_blocks * block
+        self.n = torch.zeros(n_rows, dtype=torch.long, device=device)
+        self.blocks = torch.full((n_rows, n_blocks), -1, device=device)
+
+    def _read(self) -> tuple[BGSD, BGSD, BS]:
+        used = -(-int(self.n.max()) // self.block)
+        k, v = (pool[self.blocks[:, :used].clamp(min=0)] for pool in (self.k, self.v))  # B blocks G block D
+        slot = torch.arange(used * self.block, device=self.n.device)
+        at = slot.where(slot < self.n.unsqueeze(1), -1)
+        return k.transpose(1, 2).flatten(2, 3), v.transpose(1, 2).flatten(2, 3), at
+
+    def _write(self, b: Tensor, at: Tensor, k: Tensor, v: Tensor) -> None:
+        stretch, offset = at // self.block, at % self.block
+        for row, i in torch.stack((b, stretch), dim=1).unique(dim=0).tolist():
+            self._own(row, i)
+        self.k[self.blocks[b, stretch], :, offset] = k
+        self.v[self.blocks[b, stretch], :, offset] = v
+
+    def _own(self, row: int, i: int) -> None:
+        """Give stretch i of the row a block that no other row shares."""
+        old = int(self.blocks[row, i])
+        if old >= 0 and int((self.blocks == old).sum()) == 1:
+            return
+        free = torch.ones(len(self.k), dtype=torch.bool, device=self.n.device)
+        free[self.blocks[self.blocks >= 0]] = False
+        room = f"all {len(free)} blocks of {self.block} positions are in use: reset rows that are done, or take more"
+        require(bool(free.any()), room)
+        new = int(free.nonzero()[0])
+        if old >= 0:
+            self.k[new], self.v[new] = self.k[old], self.v[old]
+        self.blocks[row, i] = new
+
+    def _move(self, rows: Tensor) -> None:
+        self.blocks = self.blocks[rows]
+
+    def _free(self, rows: Tensor) -> None:
+        self.blocks[rows] = -1

@@ -14,6 +14,8 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from lib.attention import masks, scores
 from lib.attention.core import Attention, attend, weights
+from lib.attention.decode import Cache, PagedCache, SlidingCache
+from lib.layers.pos import Rotary
 from tests.claims import difference
 
 
@@ -201,3 +203,48 @@ def blind_error(rng: np.random.Generator) -> float:
         return [y + 0 * (q.sum() + k.sum() + v.sum()), w]
 
     return biggest(with_gradients(with_blind, [q, k, v], 2), with_gradients(without, [q, k, v], 2))
+
+
+CACHES = {
+    "Cache": lambda *room, **kind: Cache(*room, 42, 4, **kind),
+    "SlidingCache": lambda *room, **kind: SlidingCache(*room, 5, 4, **kind),
+    "PagedCache": lambda *room, **kind: PagedCache(*room, 60, 3, 4, **kind),
+}
+
+
+@torch.no_grad()
+def cache_error(name: str, dtype: torch.dtype, rng: np.random.Generator) -> float:
+    """Random calls on a cache, each output beside the uncached one of the whole sequence on its own.
+
+    A call brings 1 to 7 tokens, of which each row takes its own number, the others NaN; between calls rows are reset,
+    reordered, doubled and dropped. Windows of 5 and blocks of 3 end anywhere.
+    """
+    G = int(rng.choice([1, 2, 4]))
+    mask = masks.and_masks(masks.causal, masks.sliding_window(5) if name == "SlidingCache" else masks.dilated(2))
+    score = scores.Compose(scores.T5Bias(4, 8, 6), scores.alibi(4))
+    layer = shaken(Attention(16, 4, G, mask=mask, score=score, pos=Rotary(4)), rng).to(dtype)
+    cache = CACHES[name](int(rng.integers(1, 4)), G, dtype=dtype)
+    histories = [torch.zeros(0, 16, dtype=dtype) for _ in cache.n]
+    found = 0.0
+    for _ in range(int(rng.integers(1, 7))):
+        B, T = len(histories), int(rng.choice([1, 1, 2, 7]))
+        lengths = rng.integers(0, T + 1, B).tolist() if rng.integers(2) else [T] * B
+        x = normal(rng, B, T, 16).to(dtype)
+        for b, n in enumerate(lengths):
+            histories[b] = torch.cat((histories[b], x[b, :n]))
+            x[b, n:] = torch.nan
+        y = layer(x, cache=cache, lengths=lengths)
+        for b, n in enumerate(lengths):
+            if n:
+                found = max(found, difference(y[b, :n].numpy(), layer(histories[b][None])[0, -n:].numpy()))
+        assert cache.n.tolist() == [len(history) for history in histories]
+        if rng.integers(2):
+            rows = rng.integers(0, B, int(rng.integers(1, 4))).tolist()
+            cache.reorder(torch.tensor(rows))
+            histories = [histories[row] for row in rows]
+        if rng.integers(2):
+            rows = [b for b in range(len(histories)) if rng.integers(2)]
+            cache.reset(torch.tensor(rows, dtype=torch.long))
+            for b in rows:
+                histories[b] = histories[b][:0]
+    return found

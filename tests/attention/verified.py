@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
 from tests.attention import twins
@@ -15,8 +16,16 @@ TOLERANCE = 1e-10
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
-def claim(name, reference, error, examples=40) -> Claim:
-    return Claim(name, reference, TOLERANCE, partial(largest, rngs, error, TOLERANCE, examples))
+def claim(name, reference, error, tolerance=TOLERANCE) -> Claim:
+    return Claim(name, reference, tolerance, partial(largest, rngs, error, tolerance))
+
+
+def cached(name: str) -> list[Claim]:
+    alone = "each whole sequence, uncached: outputs"
+    return [
+        claim(f"{name}, float64", alone, partial(twins.cache_error, name, torch.float64)),
+        claim(f"{name}, float32", alone, partial(twins.cache_error, name, torch.float32), 1e-6),  # rounding of float32
+    ]
 
 
 SDPA = "torch scaled_dot_product_attention, float64: outputs, gradients"
@@ -28,4 +37,5 @@ CLAIMS = [
     claim("attend, blind queries", "the same queries left out, float64: outputs, gradients", twins.blind_error),
     claim("Attention, self", MHA, partial(twins.mha_error, False)),
     claim("Attention, cross", MHA, partial(twins.mha_error, True)),
+    *(claim for name in twins.CACHES for claim in cached(name)),
 ]
