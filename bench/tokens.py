@@ -4,8 +4,8 @@
 
 Both learn 8,000 merges from the training text of tiny_shakespeare (1.0 MB), and must learn the same ones. Both encode
 that text, in one piece and by paragraph, and must give the same ids. The Rust library has one thread, as ours has; what
-is measured is the processor's time, in turns, so that what else the machine does matters little. "cold" is with an empty
-cache of words.
+is measured is the processor's time, in turns, so that what else the machine does matters little. "cold" is with an
+empty cache of words.
 Exit status 1 when one of the course's two bounds is missed: 10 s to train, 1 MB/s to encode with the cache.
 """
 

@@ -10,8 +10,9 @@ from typing import Any
 from lib.tokens.base import Tokenizer
 from lib.tokens.bpe import BPE
 from lib.tokens.files import ANY, added_token, need, shared
+from lib.tokens.wordpiece import WordPiece
 
-KINDS: dict[str, type[Tokenizer]] = {"BPE": BPE}
+KINDS: dict[str, type[Tokenizer]] = {"BPE": BPE, "WordPiece": WordPiece}
 
 
 def load(path: str | os.PathLike[str]) -> Tokenizer:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tokenizers import Tokenizer as Rust
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from lib.tokens.base import Tokenizer
 
@@ -59,6 +59,18 @@ def rust_bpe(texts: list[str], n_vocab: int, specials: Iterable[str] = (), least
         special_tokens=list(specials),
         initial_alphabet=alphabet,
         show_progress=False,
+    )
+    rust.train_from_iterator(texts, trainer)
+    return rust
+
+
+def rust_wordpiece(texts: list[str], n_vocab: int, specials: Iterable[str] = (), least: int = 0) -> Rust:
+    """WordPiece over BERT's words, trained by the Rust library."""
+    rust = Rust(models.WordPiece(unk_token="[UNK]"))
+    rust.normalizer, rust.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    rust.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=n_vocab, min_frequency=least, special_tokens=list(specials), show_progress=False
     )
     rust.train_from_iterator(texts, trainer)
     return rust
