@@ -44,7 +44,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[str]], least: int = 1) -> Vocabulary:
-        """Every piece that occurs at least `least` times in `rows`, the commonest first, ties in order of the text."""
+        """Every piece that occurs at least `least` times in `rows`, the commonest first, ties in alphabetical order."""
         counts = Counter(piece for row in rows for piece in row)
         return cls(
             SPECIAL + tuple(p for p, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= least)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.claims import Claim, largest
-from tests.zoo_seq2seq import reference
+from tests.zoo.seq2seq import reference
 
 TOLERANCE = 1e-10
 

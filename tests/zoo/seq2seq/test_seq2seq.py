@@ -5,7 +5,7 @@ import torch
 
 from lib.tokens.vocabulary import BOS, EOS, PAD, pad
 from lib.zoo.seq2seq import Additive, Fixed, Hypothesis, Multiplicative, Pairs, Seq2Seq, expand, reverse_rows
-from tests.zoo_seq2seq.verified import CLAIMS
+from tests.zoo.seq2seq.verified import CLAIMS
 
 
 @pytest.fixture
