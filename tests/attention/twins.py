@@ -185,6 +185,19 @@ def flex_error(rng: np.random.Generator) -> float:
         return biggest([attend(q, k, v, mask, score)], [theirs])
 
 
+@torch.no_grad()
+def compiled_error() -> float:
+    """A windowed mask of packed documents and a score of three, compiled by flex_attention, in float32."""
+    rng = np.random.default_rng(0)
+    q, k, v = (normal(rng, 2, n, 131, 16).float() for n in (4, 2, 2))
+    ids = (torch.arange(131) // 50).expand(2, 131).contiguous()
+    mask = masks.and_masks(masks.causal, masks.sliding_window(40), masks.documents(ids))
+    score = scores.Compose(scores.T5Bias(4), scores.alibi(4), scores.soft_cap(2.0)).forward
+    block_mask = create_block_mask(mask, 2, 4, 131, 131, device="cpu")
+    theirs = torch.compile(flex_attention, dynamic=False, fullgraph=True)(q, k, v, score, block_mask, enable_gqa=True)
+    return biggest([attend(q, k, v, mask, score)], [theirs])
+
+
 def blind_error(rng: np.random.Generator) -> float:
     """A query that may attend to nothing, beside the rest computed without it: zeros, in the gradients too."""
     q, k, v = heads(rng)

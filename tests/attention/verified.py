@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from tests.attention import twins
+from tests.attention import score_twins, twins
 from tests.claims import Claim, largest
 
 TOLERANCE = 1e-10
@@ -29,13 +29,26 @@ def cached(name: str) -> list[Claim]:
 
 
 SDPA = "torch scaled_dot_product_attention, float64: outputs, gradients"
+PAIRS = "Python, pair by pair, float64: scores"
 MHA = "torch.nn.MultiheadAttention, float64: outputs, weights, gradients"
+
+COMPILED = Claim(
+    "attend, packed documents in a window, composed scores",
+    "torch flex_attention, compiled, float32: outputs",
+    1e-6,  # rounding of float32
+    twins.compiled_error,
+)
 
 CLAIMS = [
     claim("attend, grouped heads, masks, biases", SDPA, twins.sdpa_error),
     claim("attend, every mask, every score", "torch flex_attention, eager, float64: outputs", twins.flex_error),
+    COMPILED,
     claim("attend, blind queries", "the same queries left out, float64: outputs, gradients", twins.blind_error),
     claim("Attention, self", MHA, partial(twins.mha_error, False)),
     claim("Attention, cross", MHA, partial(twins.mha_error, True)),
+    claim("T5Bias", "whole numbers in Python, pair by pair, float64: scores", score_twins.t5_error),
+    claim("RelativeBias", PAIRS, score_twins.relative_error),
+    claim("alibi", PAIRS, score_twins.alibi_error),
+    claim("Compose: alibi, soft_cap", PAIRS, score_twins.composed_error),
     *(claim for name in twins.CACHES for claim in cached(name)),
 ]
