@@ -19,6 +19,9 @@ from typing import Any
 from lib.tokens.files import save
 from lib.tokens.layout import Encoding, Padding, Run, Template, Truncation
 
+N_CACHE, LONGEST_CACHED = 100_000, 100
+"""Words a tokenizer remembers, and the longest of them in characters: texts repeat their words, not their long ones."""
+
 
 class Tokenizer:
     """Pieces with their ids, and the way between them and text."""
@@ -45,6 +48,7 @@ class Tokenizer:
         self.specials = list(dict.fromkeys(specials))
         self.template = template or Template()
         self.truncation, self.padding = truncation, padding
+        self._cache: dict[str, Run] = {}
         if "" in self.specials:
             raise ValueError("A special token cannot be the empty text.")
         for special in self.specials:
@@ -62,6 +66,10 @@ class Tokenizer:
 
     def _run(self, text: str) -> Run:
         """The ids and spans of a text that holds no special token."""
+        raise NotImplementedError
+
+    def _word(self, word: str) -> Run:
+        """The ids and spans of one word, for a kind whose `_run` goes by words and remembers them."""
         raise NotImplementedError
 
     def _text(self, pieces: list[str]) -> str:
@@ -146,6 +154,15 @@ class Tokenizer:
                 offsets.append(match.span())
                 at = match.end()
         return ids, offsets
+
+    def _remember(self, word: str) -> Run:
+        """A word that is not in the cache: cut, and from now on known."""
+        run = self._word(word)
+        if len(word) <= LONGEST_CACHED:
+            if len(self._cache) >= N_CACHE:
+                self._cache.clear()
+            self._cache[word] = run
+        return run
 
     def _pad(self, batch: list[Encoding]) -> None:
         if self.padding:

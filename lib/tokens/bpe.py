@@ -20,9 +20,6 @@ from lib.tokens.merges import apply, learn
 WORDS = regex.compile(r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 """GPT-2's words: an English ending; letters, digits or signs with the space before them; what is left of the spaces."""
 
-N_CACHE, LONGEST_CACHED = 100_000, 100
-"""Words a tokenizer remembers, and the longest of them in characters: texts repeat their words, not their long ones."""
-
 
 def _letters() -> list[str]:
     """A visible character for each byte: itself where it has one, else one from U+0100 on. (Spaces become Ġ.)"""
@@ -58,7 +55,6 @@ class BPE(Tokenizer):
                     raise ValueError(f"Merge {rank} is {left!r} + {right!r}, but {piece!r} is not in the vocabulary.")
             self._ranks[self.ids[left], self.ids[right]] = rank, self.ids[left + right]
         self._bytes = [self.ids[letter] for letter in LETTERS]
-        self._cache: dict[str, tuple[list[int], list[Span]]] = {}
 
     @classmethod
     def train(
@@ -96,7 +92,7 @@ class BPE(Tokenizer):
         offsets: list[Span] = []
         at = 0
         for word in WORDS.findall(text):
-            found = self._cache.get(word) or self._word(word)
+            found = self._cache.get(word) or self._remember(word)
             ids += found[0]
             for start, end in found[1]:
                 offsets.append((at + start, at + end))
@@ -113,10 +109,6 @@ class BPE(Tokenizer):
             end = at + len(self.pieces[id])
             spans.append((character[at], character[end - 1] + 1))
             at = end
-        if len(word) <= LONGEST_CACHED:
-            if len(self._cache) >= N_CACHE:
-                self._cache.clear()
-            self._cache[word] = ids, spans
         return ids, spans
 
     def _text(self, pieces: list[str]) -> str:

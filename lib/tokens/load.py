@@ -9,10 +9,12 @@ from typing import Any
 
 from lib.tokens.base import Tokenizer
 from lib.tokens.bpe import BPE
+from lib.tokens.char import Char
 from lib.tokens.files import ANY, added_token, need, shared
+from lib.tokens.unigram import Unigram
 from lib.tokens.wordpiece import WordPiece
 
-KINDS: dict[str, type[Tokenizer]] = {"BPE": BPE, "WordPiece": WordPiece}
+KINDS: dict[str, type[Tokenizer]] = {"BPE": BPE, "WordPiece": WordPiece, "Unigram": Unigram}
 
 
 def load(path: str | os.PathLike[str]) -> Tokenizer:
@@ -30,6 +32,7 @@ def _of(saved: dict[str, Any]) -> Tokenizer:
     kind = need(model, "type", "model")
     if kind not in KINDS:
         raise ValueError(f"model.type is {kind!r}; lib.tokens has {', '.join(KINDS)}.")
+    chosen = Char if kind == "BPE" and saved.get("pre_tokenizer") is None else KINDS[kind]
     normalized = False if saved.get("normalizer") else ANY
     added = dict(added_token(token, normalized) for token in saved.get("added_tokens") or [])
-    return KINDS[kind]._load(saved, added, shared(saved, list(added)))
+    return chosen._load(saved, added, shared(saved, list(added)))

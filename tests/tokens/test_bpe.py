@@ -77,7 +77,7 @@ def test_a_word_of_many_characters_takes_no_quadratic_time():
 
 
 def test_the_cache_forgets_and_changes_nothing(monkeypatch):
-    monkeypatch.setattr("lib.tokens.bpe.N_CACHE", 3)
+    monkeypatch.setattr("lib.tokens.base.N_CACHE", 3)
     fresh = BPE(OURS.pieces, OURS.merges, specials=SPECIALS)
     assert [fresh.encode(text) for text in TEXTS * 2] == [OURS.encode(text) for text in TEXTS * 2]
     assert len(fresh._cache) <= 3

@@ -104,7 +104,7 @@ def edit(saved, where, value):
         ("model.dropout", 0.1, "model has dropout = 0.1, which lib.tokens does not do, only None"),
         ("model.novelty", True, "model has novelty = true, which lib.tokens does not do"),
         ("normalizer", {"type": "NFC"}, 'normalizer has type = "NFC"'),
-        ("pre_tokenizer", None, "pre_tokenizer has no 'type'"),
+        ("pre_tokenizer", {}, "pre_tokenizer has no 'type'"),
         ("pre_tokenizer", {"type": "Whitespace"}, "pre_tokenizer is 'Whitespace'; a BPE of lib.tokens works on bytes"),
         ("pre_tokenizer.add_prefix_space", True, "add_prefix_space = true"),
         ("decoder", ..., "The file has no 'decoder'"),

@@ -8,6 +8,8 @@ from functools import partial
 
 from lib.tokens import bert
 from lib.tokens.bpe import BPE
+from lib.tokens.char import Char
+from lib.tokens.unigram import Unigram
 from lib.tokens.wordpiece import PREFIX, WordPiece, grow
 from tests.claims import Claim
 from tests.tokens.corpus import TEXTS, TRAINING, shuffled
@@ -22,8 +24,13 @@ def share(part: int, whole: int) -> float:
     return part / whole
 
 
-def encoding_error(train: Callable) -> float:
-    ours = train(TRAINING, 1200, specials=SPECIALS)
+def encoding_error(train: Callable, specials: list[str] = SPECIALS) -> float:
+    ours = train(TRAINING, 1200, specials=specials)
+    return share(len(unlike(ours, rust_of(ours), ALL)), len(ALL))
+
+
+def char_error() -> float:
+    ours = Char.train(TRAINING, specials=SPECIALS, unknown="[UNK]")
     return share(len(unlike(ours, rust_of(ours), ALL)), len(ALL))
 
 
@@ -50,4 +57,6 @@ CLAIMS = [
     Claim("BPE: encoding", ENCODING, 0.0, partial(encoding_error, BPE.train)),
     Claim("WordPiece: training, from one order of characters", f"{RUST}: vocabulary", 0.0, wordpiece_training_error),
     Claim("WordPiece: encoding", ENCODING, 0.0, partial(encoding_error, WordPiece.train)),
+    Claim("Char: encoding", ENCODING, 0.0, char_error),
+    Claim("Unigram: encoding", ENCODING, 0.0, partial(encoding_error, Unigram.train, ["<unk>", "<|end|>"])),
 ]
