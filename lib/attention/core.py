@@ -128,7 +128,12 @@ class Attention(nn.Module):
     def weights(self, x: BTC, memory: BSC | None = None, mask: Mask = masks.full) -> BHTS:
         """The weights that `forward` uses for the same input, before dropout: (B, H, T, S).
 
-        In a larger model: layer.register_forward_hook(lambda layer, args, y: found.append(layer.weights(*args))).
+        In a larger model, a hook finds them, with whatever arguments the layer is called:
+
+            def keep(layer, args, kwargs, y):
+                found.append(layer.weights(*args, **kwargs))
+
+            layer.register_forward_hook(keep, with_kwargs=True)
         """
         q, k, _, mask, score = self._heads(x, memory, mask, None, None)
         return weights(q, k, mask, score, self.scale)
@@ -137,8 +142,8 @@ class Attention(nn.Module):
         self, x: BTC, memory: BSC | None, mask: Mask, cache: Cache | None, lengths: Lengths | None
     ) -> tuple[BHTD, BGSD, BGSD, Mask, Score]:
         """Queries, keys and values in heads, turned by their positions; the mask and the score that go with them."""
-        source = x if memory is None else memory
-        for name, y, d in (("x", x, self.d_model), ("x" if memory is None else "memory", source, self.d_memory)):
+        source, its_name = (x, "x") if memory is None else (memory, "memory")
+        for name, y, d in (("x", x, self.d_model), (its_name, source, self.d_memory)):
             fits = y.dim() == 3 and y.shape[-1] == d
             require(fits, f"{name} has 3 axes, sequences x positions x {d}, not the shape {tuple(y.shape)}")
         require(cache is None or memory is None, "a cache is for self-attention: its keys come from x, not from memory")

@@ -34,8 +34,10 @@ class Position(nn.Module):
 class Learned(Position):
     """x + weight[at]: a learned vector for each position. weight: (n_positions, C), from N(0, 0.02).
 
-    ValueError for a position that the table lacks. J. Gehring et al. (2017), "Convolutional Sequence to Sequence
-    Learning", section 3.1; the spread: A. Radford et al. (2018), "Improving Language Understanding", section 4.1.
+    A position of -1 says that nothing is there, as in a cache; it gets some row, and nobody reads the answer.
+    ValueError for any other position that the table lacks.
+    J. Gehring et al. (2017), "Convolutional Sequence to Sequence Learning", section 3.1; the spread: A. Radford et al.
+    (2018), "Improving Language Understanding by Generative Pre-Training", section 4.1.
     """
 
     def __init__(self, n_positions: int, d_model: int):
@@ -45,9 +47,9 @@ class Learned(Position):
 
     def on_embed(self, x: BTC, at: Tensor) -> BTC:
         n = len(self.weight)
-        inside = bool(((at >= 0) & (at < n)).all())
+        inside = bool(((at >= -1) & (at < n)).all())
         require(inside, f"positions are from 0 to {n - 1}, got {int(at.min())} to {int(at.max())}: use a longer table")
-        return x + self.weight[at]
+        return x + self.weight[at.clamp(min=0)]
 
 
 class Sinusoidal(Position):

@@ -157,10 +157,14 @@ def test_slots_are_used():
 def test_weights_by_a_hook():
     """How to see the weights of a layer deep in a model."""
     layer, found = Attention(8, 2, mask=masks.causal), []
-    layer.register_forward_hook(lambda layer, args, y: found.append(layer.weights(*args)))
-    nn.Sequential(nn.Linear(8, 8), layer)(torch.randn(2, 5, 8))
+
+    def keep(layer, args, kwargs, y):
+        found.append(layer.weights(*args, **kwargs))
+
+    layer.register_forward_hook(keep, with_kwargs=True)
+    layer(torch.randn(2, 5, 8), mask=masks.padding([5, 3]))
     torch.testing.assert_close(found[0].sum(-1), torch.ones(2, 2, 5))
-    assert not found[0].triu(1).any()
+    assert not found[0].triu(1).any() and not found[0][1, :, :, 3:].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -133,6 +133,41 @@ def mha_error(memory: bool, rng: np.random.Generator) -> float:
     return biggest([*a[:n], *as_theirs(ours, a[n:], theirs)], b)
 
 
+def grouped_error(rng: np.random.Generator) -> float:
+    """Grouped heads are nn.MultiheadAttention with the keys and values of each group repeated for its heads."""
+    G, share, d_head, B, T = rng.integers(1, 4, 5).tolist()
+    d = G * share * d_head
+    ours = shaken(Attention(d, G * share, G, mask=masks.causal), rng)
+    theirs = torch.nn.MultiheadAttention(d, G * share, batch_first=True).double()
+
+    def repeated(rows: torch.Tensor) -> torch.Tensor:
+        """One for each group -> one for each head."""
+        return rows.detach().unflatten(0, (G, 1, d_head)).expand(-1, share, -1, *rows.shape[1:]).flatten(0, 2)
+
+    def summed(rows: torch.Tensor) -> torch.Tensor:
+        """The gradients of the heads of a group meet in what they share."""
+        return rows.unflatten(0, (G, share, d_head)).sum(1).flatten(0, 1)
+
+    with torch.no_grad():
+        for kind, packed in (("weight", theirs.in_proj_weight), ("bias", theirs.in_proj_bias)):
+            q, k, v = (getattr(layer, kind) for layer in (ours.q, ours.k, ours.v))
+            packed.copy_(torch.cat((q, repeated(k), repeated(v))))
+            getattr(theirs.out_proj, kind).copy_(getattr(ours.out, kind))
+
+    x = normal(rng, B, T, d).requires_grad_()
+    ahead = torch.ones(T, T, dtype=torch.bool).triu(1)
+    layers = ours.q, ours.k, ours.v
+    mine = [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
+    a = with_gradients(lambda: [ours(x)], [x, *mine], 3)
+    b = with_gradients(
+        lambda: [theirs(x, x, x, attn_mask=ahead, need_weights=False)[0]],
+        [x, theirs.in_proj_weight, theirs.in_proj_bias],
+        3,
+    )
+    split = [part if i == 0 else summed(part) for packed in b[2:] for i, part in enumerate(packed.chunk(3))]
+    return biggest(a, [*b[:2], *split])
+
+
 def all_masks(rng: np.random.Generator, B: int, H: int, N: int) -> dict[str, masks.Mask]:
     """One of each kind, for up to N positions."""
     lengths = torch.from_numpy(rng.integers(0, N + 1, B))

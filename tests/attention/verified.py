@@ -45,6 +45,7 @@ CLAIMS = [
     COMPILED,
     claim("attend, blind queries", "the same queries left out, float64: outputs, gradients", twins.blind_error),
     claim("Attention, self", MHA, partial(twins.mha_error, False)),
+    claim("Attention, grouped heads, causal", MHA.replace("weights, ", ""), twins.grouped_error),
     claim("Attention, cross", MHA, partial(twins.mha_error, True)),
     claim("T5Bias", "whole numbers in Python, pair by pair, float64: scores", score_twins.t5_error),
     claim("RelativeBias", PAIRS, score_twins.relative_error),

@@ -20,6 +20,7 @@ def test_learned_adds_its_rows():
         for t in range(3):
             assert torch.equal(y[b, t], x[b, t] + pos.weight[at[b, t]])
     torch.testing.assert_close(pos.on_embed(x, at[0]), x + pos.weight[[0, 1, 8]])
+    assert torch.equal(pos.on_embed(x, at.where(at > 0, -1))[:, 1], y[:, 1])  # a -1 disturbs no neighbour
     y.sum().backward()
     assert pos.weight.grad[:, 0].tolist() == [2, 1, 0, 2, 0, 0, 0, 0, 1]
     assert Learned(1000, 100).weight.std().item() == pytest.approx(0.02, rel=0.02)
@@ -82,7 +83,7 @@ def test_angles_are_at_least_float32(dtype):
 X, HEADS, AT = torch.zeros(1, 3, 4), torch.zeros(1, 2, 3, 4), torch.arange(3)
 BAD = {
     "from 0 to 1, got 0 to 2: use a longer table": lambda: Learned(2, 4).on_embed(X, AT),
-    "from 0 to 3, got -1 to 1": lambda: Learned(4, 4).on_embed(X, AT - 1),
+    "from 0 to 3, got -2 to 0": lambda: Learned(4, 4).on_embed(X, AT - 2),
     "sizes are at least 1: n_positions=0": lambda: Learned(0, 4),
     "d_model is even, not 5": lambda: Sinusoidal(5),
     "d_model is even, not 0": lambda: Sinusoidal(0),
