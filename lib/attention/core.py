@@ -153,7 +153,7 @@ class Attention(nn.Module):
         if cache is None:
             at, k_at = (masks.indices(1, 1, 1, y.shape[1], y.device)[-1] for y in (x, source))
             return self.pos.on_heads(q, at), self.pos.on_heads(k, k_at), v, mask, score
-        at = cache.next_positions(*x.shape[:2], lengths)  # B T
+        at = cache.next_positions(len(x), x.shape[1], lengths)  # B T
         q = self.pos.on_heads(q, at)
         k, v, k_at = cache.extend(self.pos.on_heads(k, at), v, at)
         return q, k, v, masks.moved(mask, at, k_at), scores.moved(score, at, k_at)
