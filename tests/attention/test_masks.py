@@ -41,17 +41,27 @@ PICTURES = {
 }
 
 
+def drawn(table: torch.Tensor) -> str:
+    return " ".join("".join("x" if allowed else "." for allowed in row) for row in table)
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_picture(name):
     mask, picture = PICTURES[name]
     rows = picture.split()
-    table = dense(mask, 1, 1, len(rows), len(rows[0]))
-    assert ["".join("x" if allowed else "." for allowed in row) for row in table[0, 0]] == rows
+    assert drawn(dense(mask, 1, 1, len(rows), len(rows[0]))[0, 0]) == picture
 
 
 def test_each_sequence_and_each_head_has_its_own():
     lengths = torch.tensor([1, 3])
     assert torch.equal(dense(masks.padding(lengths), 2, 3, 4, 5).sum(-1), lengths[:, None, None].expand(2, 3, 4))
+    two = torch.tensor([[0, 0, 1], [0, 1, 1]])
+    for mask, pictures in (
+        (masks.documents(two), ["xx. xx. ..x", "x.. .xx .xx"]),
+        (masks.global_tokens(two > 0), ["..x ..x xxx", ".xx xxx xxx"]),
+        (masks.moved(causal, two, two), ["xx. xx. xxx", "x.. xxx xxx"]),
+    ):
+        assert [drawn(table[0]) for table in dense(mask, 2, 1, 3, 3)] == pictures
     layout = torch.eye(2, dtype=torch.bool).expand(2, 2, 2).clone()
     layout[1] = True
     by_head = dense(masks.block_sparse(layout, 3), 1, 4, 6, 6).sum((0, 2, 3))
