@@ -164,6 +164,8 @@ _RAMP = torch.linspace(0, 1, 3 * 4 * 6, dtype=torch.float64).reshape(3, 4, 6)
 _TWINS = torch.tensor([[1.0, 2.0, 0.5], [2.0, 4.0, 1.0], [-1.0, 0.3, 2.0], [-0.8, 0.1, 1.5]], dtype=torch.float64)
 """Row 1 is twice row 0: their cosine is 1, as each one's with itself."""
 
+_OPPOSITE = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.6, 0.8]], dtype=torch.float64)
+"""Rows 0 and 1 have the cosine -1, the smallest there is."""
 
 EXERCISES = [
     Exercise(
@@ -256,7 +258,7 @@ EXERCISES = [
         minutes=12,
         difficulty=2,
         reference=nearest_others,
-        cases=[_rows_case, Case("a row and its double", _TWINS, 1)],
+        cases=[_rows_case, Case("a row and its double", _TWINS, 1), Case("an opposite row", _OPPOSITE, 2)],
         misconceptions=[
             Misconception(
                 "counts each row as its own neighbour",

@@ -160,6 +160,11 @@ def _saliency_accumulates(net, x, k):
     return x.grad.abs().amax(dim=1)
 
 
+def _saliency_marks_x(net, x, k):
+    x.requires_grad_()
+    return torch.autograd.grad(net(x).gather(1, k[:, None]).sum(), x)[0].abs().amax(dim=1)
+
+
 def _saliency_probability(net, x, k):
     return _pixel_gradient(net, x, k, lambda z, k: z.softmax(1).gather(1, k[:, None]).sum()).abs().amax(dim=1)
 
@@ -218,12 +223,11 @@ def net_case(rng: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def _ask_twice(answer: Callable, kernels: Tensor, weight: Tensor, x: Tensor, k: Tensor) -> dict[str, Any]:
     """The maps of the same images for two classes, one call after the other."""
-    net = small_net(kernels, weight)
-    x = x.clone()
-    first = answer(net, x, k.clone())
+    net, x = small_net(kernels, weight), x.clone()
     return {
-        "the map": torch.as_tensor(first).detach().clone(),
+        "the map": torch.as_tensor(answer(net, x, k.clone())).detach().clone(),
         "the map for the next class": answer(net, x, (k + 1) % len(weight)),
+        "x asks for gradients afterwards": x.requires_grad,
     }
 
 
@@ -296,6 +300,13 @@ EXERCISES = [
                 _saliency_accumulates,
                 why="`backward()` adds to what is in `.grad`, so the second map of the same images holds both "
                 "gradients. Work on a copy of x, or use torch.autograd.grad, which returns and does not add.",
+                look=LOOK_SALIENCY,
+            ),
+            Misconception(
+                "leaves the caller's x asking for gradients",
+                _saliency_marks_x,
+                why="`requires_grad_()` changes the tensor itself. From then on torch records whatever the caller "
+                "computes from x. Mark a copy: x.clone().requires_grad_().",
                 look=LOOK_SALIENCY,
             ),
             Misconception(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,10 +47,6 @@ def _fgsm_down(net, x, y, eps, mean, std):
 
 
 def _fgsm_no_sign(net, x, y, eps, mean, std):
-    return (x + eps * _pixel_slope(net, x, y, mean, std)).clamp(0, 1)
-
-
-def _fgsm_mean_no_sign(net, x, y, eps, mean, std):
     return (x + eps * _pixel_slope(net, x, y, mean, std) / len(x)).clamp(0, 1)
 
 
@@ -89,12 +86,34 @@ _MEAN = torch.tensor([0.5, 0.45, 0.4], dtype=torch.float64)[:, None, None]
 _STD = torch.tensor([0.25, 0.2, 0.3], dtype=torch.float64)[:, None, None]
 
 
-def _run_fgsm(answer: Callable, kernels: Tensor, weight: Tensor, x: Tensor, y: Tensor, eps: float) -> Tensor:
-    return answer(small_net(kernels, weight), x.clone(), y.clone(), eps, _MEAN.clone(), _STD.clone())
+def _fgsm_marks_x(net, x, y, eps, mean, std):
+    x.requires_grad_()
+    g = torch.autograd.grad(F.cross_entropy(net((x - mean) / std), y), x)[0]
+    return (x.detach() + eps * g.sign()).clamp(0, 1)
+
+
+def _report(pushed: Any, x: Tensor) -> dict[str, Any]:
+    return {"the pushed images": pushed, "x asks for gradients afterwards": x.requires_grad}
+
+
+def _run_fgsm(answer: Callable, kernels: Tensor, weight: Tensor, x: Tensor, y: Tensor, eps: float) -> dict[str, Any]:
+    x = x.clone()
+    return _report(answer(small_net(kernels, weight), x, y.clone(), eps, _MEAN.clone(), _STD.clone()), x)
+
+
+def _blind(case: tuple) -> tuple:
+    """The case, for a network that does not look at green: there the gradient is exactly 0."""
+    kernels = case[0].clone()
+    kernels[:, 1] = 0
+    return kernels, *case[1:]
 
 
 def _fgsm_case(rng: Generator) -> tuple:
     return *net_case(rng), float(rng.uniform(0.02, 0.1))
+
+
+def _fgsm_blind_case(rng: Generator) -> tuple:
+    return _blind(_fgsm_case(rng))
 
 
 # 22.7 -----------------------------------------------------------------------------------------------------------------
@@ -176,8 +195,20 @@ def _towards_one_step(net, x, target, eps, step, n_steps):
     return (x - eps * _loss_gradient(net, x, target).sign()).clamp(0, 1)
 
 
-def _run_towards(answer: Callable, kernels: Tensor, weight: Tensor, x: Tensor, target: Tensor, *settings) -> Tensor:
-    return answer(small_net(3 * kernels, weight), x.clone(), target.clone(), *settings)
+def _towards_marks_x(net, x, target, eps, step, n_steps):
+    z = x
+    for _ in range(n_steps):
+        z.requires_grad_()
+        g = torch.autograd.grad(F.cross_entropy(net(z), target), z)[0]
+        z = _box(z.detach() - step * g.sign(), x.detach(), eps).clamp(0, 1)
+    return z
+
+
+def _run_towards(
+    answer: Callable, kernels: Tensor, weight: Tensor, x: Tensor, target: Tensor, *settings: float
+) -> dict[str, Any]:
+    x = x.clone()
+    return _report(answer(small_net(3 * kernels, weight), x, target.clone(), *settings), x)
 
 
 def _towards_case(rng: Generator) -> tuple:
@@ -188,6 +219,10 @@ def _towards_case(rng: Generator) -> tuple:
 def _towards_short_case(rng: Generator) -> tuple:
     eps = float(rng.uniform(0.05, 0.1))
     return *net_case(rng), eps, eps * 1.5, 2
+
+
+def _towards_blind_case(rng: Generator) -> tuple:
+    return _blind(_towards_case(rng))
 
 
 def _towards_inside_case(rng: Generator) -> tuple:
@@ -203,7 +238,7 @@ EXERCISES = [
         difficulty=2,
         reference=fgsm,
         use=_run_fgsm,
-        cases=[_fgsm_case],
+        cases=[_fgsm_case, _fgsm_blind_case],
         misconceptions=[
             Misconception(
                 "goes down the loss",
@@ -214,13 +249,6 @@ EXERCISES = [
             Misconception(
                 "leaves out the sign",
                 _fgsm_no_sign,
-                why="The gradient's entries are tiny and of all sizes. Within a box the best push uses the full eps "
-                "in every pixel, whatever the entry's size.",
-                look=LOOK_PUSH,
-            ),
-            Misconception(
-                "leaves out the sign of the mean loss's gradient",
-                _fgsm_mean_no_sign,
                 why="The gradient's entries are tiny and of all sizes. Within a box the best push uses the full eps "
                 "in every pixel, whatever the entry's size.",
                 look=LOOK_PUSH,
@@ -269,6 +297,12 @@ EXERCISES = [
                 why="The loss also rises when another class gains. Its gradient uses both.",
                 look=LOOK_PUSH,
             ),
+            Misconception(
+                "leaves the caller's x asking for gradients",
+                _fgsm_marks_x,
+                why="`requires_grad_()` changes the tensor itself. Mark a copy of x, or a detached one.",
+                look=LOOK_PUSH,
+            ),
         ],
         hints=(
             "As in saliency, a gradient with respect to pixels, but of the loss. Which way, and how far?",
@@ -285,7 +319,7 @@ EXERCISES = [
         difficulty=3,
         reference=towards,
         use=_run_towards,
-        cases=[_towards_case, _towards_short_case, _towards_inside_case],
+        cases=[_towards_case, _towards_blind_case, _towards_short_case, _towards_inside_case],
         misconceptions=[
             Misconception(
                 "goes up the loss of the target",
@@ -343,6 +377,12 @@ EXERCISES = [
                 _towards_one_step,
                 why="That is the one-step method. Here n_steps steps of size `step` are wanted.",
                 look=LOOK_TARGET,
+            ),
+            Misconception(
+                "leaves the caller's x asking for gradients",
+                _towards_marks_x,
+                why="`requires_grad_()` changes the tensor itself. Mark a copy of x, or a detached one.",
+                look=LOOK_PUSH,
             ),
         ],
         hints=(
