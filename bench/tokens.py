@@ -18,6 +18,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # before the import that reads it
 os.environ["RAYON_NUM_THREADS"] = "1"
@@ -26,7 +29,11 @@ from tokenizers import Tokenizer as Rust
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from lib.data import load
+from lib.tokens.base import Tokenizer
 from lib.tokens.bpe import BPE
+from lib.tokens.char import Char
+from lib.tokens.unigram import Unigram
+from lib.tokens.wordpiece import WordPiece
 
 N_MERGES = 8_000
 MOST_SECONDS, LEAST_SPEED = 10, 1
@@ -43,6 +50,14 @@ def train_rust(text: str, n_vocab: int) -> Rust:
         [text], trainers.BpeTrainer(vocab_size=n_vocab, initial_alphabet=alphabet, show_progress=False)
     )
     return rust
+
+
+def rust_of(tokenizer: Tokenizer) -> Rust:
+    """The Rust library's tokenizer from a file of ours."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        tokenizer.save(path)
+        return Rust.from_file(str(path))
 
 
 def seconds(f: Callable[[], object]) -> float:
@@ -97,6 +112,14 @@ def main() -> int:
         "load and encode, cold": first,
     }.items():
         print(f"{name:<26}{size / mine:>7.2f} MB/s{size / rusts:>7.2f} MB/s{ratio:>18.2f}")
+    print("\nthe others, encoding by paragraph (each Rust tokenizer is loaded from the file that ours saves)")
+    for tokenizer in (WordPiece.train([text], n_vocab), Unigram.train([text[:50_000]], 500), Char.train([text])):
+        rust = rust_of(tokenizer)
+        assert all(tokenizer.encode(row).ids == rust.encode(row).ids for row in paragraphs), "other ids"
+        mine, rusts, ratio = in_turns(
+            partial(tokenizer.encode_batch, paragraphs), partial(rust.encode_batch, paragraphs), args.times
+        )
+        print(f"{type(tokenizer).__name__:<26}{size / mine:>7.2f} MB/s{size / rusts:>7.2f} MB/s{ratio:>18.2f}")
     speed = size / max(rows[0], whole[0])
     print(f"\ntrain   {train[0]:6.2f} s       (at most {MOST_SECONDS})")
     print(f"encode  {speed:6.2f} MB/s    (at least {LEAST_SPEED})")

@@ -6,12 +6,9 @@ Source: Devlin et al. 2018, arXiv:1810.04805, and the code published with it (to
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
 from functools import cache
 
 import regex
-
-from lib.tokens.layout import Span
 
 WORDS = regex.compile(r"[\p{P}$+<=>^`|~]|[^\s\p{P}$+<=>^`|~]+")
 """A sign by itself, or all up to the next sign or space. ASCII's symbols count as signs."""
@@ -42,9 +39,7 @@ def normal(character: str, lowercase: bool) -> str:
     return f" {parts} " if any(ord(character) in block for block in HAN) else parts
 
 
-def words(text: str, lowercase: bool) -> Iterator[tuple[str, list[Span]]]:
-    """Each word, normalised, with the span in `text` of each of its characters."""
+def normalise(text: str, lowercase: bool) -> tuple[str, list[int]]:
+    """The text that `normal` makes, and for each of its characters the place in `text` that it comes from."""
     parts = [normal(character, lowercase) for character in text]
-    at = [i for i, part in enumerate(parts) for _ in part]
-    for match in WORDS.finditer("".join(parts)):
-        yield match.group(), [(i, i + 1) for i in at[match.start() : match.end()]]
+    return "".join(parts), [i for i, part in enumerate(parts) for _ in part]

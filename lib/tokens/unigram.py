@@ -60,6 +60,8 @@ class Unigram(Tokenizer):
 
         Raises ValueError when `n_vocab` leaves no room for the specials and the characters of `texts`.
         """
+        if unknown not in specials:
+            raise ValueError(f"{unknown!r}, for unknown characters, should be one of the specials {list(specials)}.")
         totals = Counter(word for text in texts for word in words(text))
         learnt = learn(totals, n_vocab - len(specials))
         scores = [0.0] * len(specials) + list(learnt.values())

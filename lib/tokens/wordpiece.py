@@ -48,6 +48,7 @@ class WordPiece(Tokenizer):
         n_vocab: int,
         *,
         specials: Sequence[str] = SPECIALS,
+        unknown: str = "[UNK]",
         least: int = 0,
         lowercase: bool = True,
         **shared: Any,
@@ -56,7 +57,10 @@ class WordPiece(Tokenizer):
 
         Raises ValueError when `n_vocab` leaves no room for the specials and the characters of `texts`.
         """
-        totals = Counter(word for text in texts for word, _ in bert.words(text, lowercase))
+        if unknown not in specials:
+            raise ValueError(f"{unknown!r}, for unknown words, should be one of the specials {list(specials)}.")
+        normal = (bert.normalise(text, lowercase)[0] for text in texts)
+        totals = Counter(word for text in normal for word in bert.WORDS.findall(text))
         inside = {PREFIX + character for word in totals for character in word[1:]}
         alphabet = sorted({character for word in totals for character in word})
         pieces = [*specials, *alphabet, *sorted(inside)]
@@ -65,33 +69,37 @@ class WordPiece(Tokenizer):
                 f"A vocabulary of {n_vocab} pieces is too small: {len(specials)} special tokens, {len(alphabet)} "
                 f"characters, and {len(inside)} inside words come first. Ask for {len(pieces)} or more."
             )
-        return cls(grow(pieces, totals, n_vocab, least), specials=specials, lowercase=lowercase, **shared)
+        grown = grow(pieces, totals, n_vocab, least)
+        return cls(grown, unknown=unknown, specials=specials, lowercase=lowercase, **shared)
 
     def _run(self, text: str) -> Run:
         ids: list[int] = []
         offsets: list[Span] = []
-        for word, spans in bert.words(text, self.lowercase):
-            start = 0
-            for id, end in self._cut_word(word):
-                ids.append(id)
-                offsets.append((spans[start][0], spans[end - 1][1]))
-                start = end
+        normal, places = bert.normalise(text, self.lowercase)
+        for match in bert.WORDS.finditer(normal):
+            word, at = match.group(), match.start()
+            found = self._cache.get(word) or self._remember(word)
+            ids += found[0]
+            for start, end in found[1]:
+                offsets.append((places[at + start], places[at + end - 1] + 1))
         return ids, offsets
 
-    def _cut_word(self, word: str) -> list[tuple[int, int]]:
-        """The ids of a word's pieces, each with its end; one unknown piece when it cannot be cut to its end."""
-        found: list[tuple[int, int]] = []
+    def _word(self, word: str) -> Run:
+        """The longest piece, again and again; one unknown piece when the word cannot be cut to its end."""
+        ids: list[int] = []
+        spans: list[Span] = []
         start = 0
         while start < len(word) <= LONGEST:
             prefix = PREFIX if start else ""
             for end in range(min(len(word), start + self._longest), start, -1):
                 if (id := self.ids.get(prefix + word[start:end])) is not None:
-                    found.append((id, end))
+                    ids.append(id)
+                    spans.append((start, end))
                     start = end
                     break
             else:
                 break
-        return found if start == len(word) else [(self.ids[self.unknown], len(word))]
+        return (ids, spans) if start == len(word) else ([self.ids[self.unknown]], [(0, len(word))])
 
     def _text(self, pieces: list[str]) -> str:
         """Words with spaces between, but none before a full stop. What the text was exactly, the pieces do not tell."""

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from lib.tokens.load import load
 from lib.tokens.unigram import Unigram, words
 from tests.tokens.corpus import ENGLISH, TEXTS, TRAINING, shuffled
 from tests.tokens.twins import rust_of, unlike
+from tests.tokens.ways import cases, counts_in_all_ways, cut, lattice_of, ways
 
 SPECIALS = ["<unk>", "<s>", "<|end|>"]
 OURS = Unigram.train(TRAINING, 700, specials=SPECIALS)
@@ -28,39 +30,6 @@ def rust_trained(texts, n_vocab) -> Rust:
     )
     rust.train_from_iterator(texts, trainer)
     return rust
-
-
-def ways(word: str, scores: dict[str, float]) -> dict[tuple[str, ...], float]:
-    """Every way to cut a word into pieces that have a score, with its score."""
-    if not word:
-        return {(): 0.0}
-    return {
-        (word[:end], *rest): scores[word[:end]] + score
-        for end in range(1, len(word) + 1)
-        if word[:end] in scores
-        for rest, score in ways(word[end:], scores).items()
-    }
-
-
-def cases() -> list[tuple[str, dict[str, float]]]:
-    """Random words of two letters, with random scores for random pieces."""
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(40):
-        word = "".join(rng.choice(list("ab"), rng.integers(1, 10)))
-        pieces = {word[i:j] for i in range(len(word)) for j in range(i + 1, len(word) + 1)}
-        kept = sorted(piece for piece in pieces if len(piece) == 1 or rng.random() < 0.6)
-        found.append((word, dict(zip(kept, rng.normal(-3, 2, len(kept)).tolist(), strict=True))))
-    return found
-
-
-def lattice_of(word, scores):
-    ids = {piece: (i, score) for i, (piece, score) in enumerate(scores.items())}
-    return list(scores), lattice(word, ids, len(word), (-1, -100.0))
-
-
-def cut(pieces, path) -> tuple[str, ...]:
-    return tuple(pieces[id] for id, _ in path)
 
 
 def test_ids_spans_and_text_are_those_of_the_rust_library():
@@ -78,19 +47,7 @@ def test_the_best_path_is_the_best_of_all_ways():
 
 def test_expectations_are_sums_over_all_ways():
     for word, scores in cases():
-        all_ways = ways(word, scores)
-        whole = sum(map(math.exp, all_ways.values()))
-        counts = Counter()
-        for way, score in all_ways.items():
-            for piece in way:
-                counts[piece] += math.exp(score) / whole
-        pieces, ends = lattice_of(word, scores)
-        logarithm, edges = expected(ends)
-        found = Counter()
-        for id, chance in edges:
-            found[pieces[id]] += chance
-        assert logarithm == pytest.approx(math.log(whole), abs=1e-10)
-        assert found == pytest.approx(counts, abs=1e-10)
+        counts = counts_in_all_ways(word, scores)[1]
         assert expect(Counter({word: 3}), scores) == pytest.approx({p: 3 * counts[p] for p in scores}, abs=1e-10)
 
 
@@ -144,6 +101,18 @@ def test_pruning_keeps_the_characters_and_what_costs_most():
     assert kept == {"a": -3.0, "b": -3.0, "ab": -3.5}
 
 
+def test_text_that_was_not_trained_on_is_as_likely_as_under_the_rust_trainers_pieces(tmp_path):
+    """The two begin with other seeds, so that pieces differ; what counts is how they fit Python's own help texts."""
+    helps = [" ".join(topics[name].split()) for name in sorted(topics)]
+    train, held_out = " ".join(helps[::2])[:40_000], " ".join(helps[1::2])[:50_000]
+    rust_trained([train], 400).save(str(tmp_path / "theirs.json"))
+    ours, theirs = Unigram.train([train], 400, specials=SPECIALS), load(tmp_path / "theirs.json")
+    ids = [tokenizer.encode(held_out).ids for tokenizer in (ours, theirs)]
+    assert len(ours) == len(theirs) == 400
+    assert len(ids[0]) < 1.05 * len(ids[1])
+    assert -sum(ours.scores[i] for i in ids[0]) < -1.02 * sum(theirs.scores[i] for i in ids[1])
+
+
 def test_a_file_of_theirs_gives_the_same_ids_and_ours_comes_back(tmp_path):
     theirs = rust_trained(TRAINING, 700)
     theirs.save(str(tmp_path / "theirs.json"))
@@ -191,3 +160,5 @@ def test_what_does_not_fit_together_is_refused():
         Unigram(["<unk>", "a"], [0.0])
     with pytest.raises(ValueError, match="unknown characters, '<unk>', is not in"):
         Unigram(["a"], [0.0])
+    with pytest.raises(ValueError, match=r"'<unk>', for unknown characters, should be one of the specials \['<s>'\]"):
+        Unigram.train(["abc"], 50, specials=["<s>"])

@@ -26,7 +26,7 @@ def test_training_gives_the_vocabulary_of_the_rust_trainer_from_its_order_of_cha
     """The order is drawn anew in every run of theirs; from that on, every piece and every id agree."""
     theirs = sorted((vocabulary := model_of(rust_wordpiece(texts, 1000, SPECIALS, least))["vocab"]), key=vocabulary.get)
     n_first = len(SPECIALS) + sum(len(piece.removeprefix(PREFIX)) == 1 for piece in theirs)
-    totals = Counter(word for text in texts for word, _ in bert.words(text, True))
+    totals = Counter(word for text in texts for word in bert.WORDS.findall(bert.normalise(text, True)[0]))
     assert grow(theirs[:n_first], totals, 1000, least) == theirs
     ours = WordPiece.train(texts, 1000, specials=SPECIALS, least=least)
     assert set(ours.pieces[:n_first]) == set(theirs[:n_first])
@@ -113,3 +113,5 @@ def test_a_vocabulary_below_the_alphabet_is_refused():
 def test_a_vocabulary_without_the_unknown_piece_is_refused():
     with pytest.raises(ValueError, match=r"unknown words, '\[UNK\]', is not in the vocabulary"):
         WordPiece(["a"])
+    with pytest.raises(ValueError, match=r"'\[UNK\]', for unknown words, should be one of the specials \['<s>'\]"):
+        WordPiece.train(["abc"], 50, specials=["<s>"])

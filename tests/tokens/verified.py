@@ -14,6 +14,7 @@ from lib.tokens.wordpiece import PREFIX, WordPiece, grow
 from tests.claims import Claim
 from tests.tokens.corpus import TEXTS, TRAINING, shuffled
 from tests.tokens.twins import SPECIALS, model_of, rust_bpe, rust_of, rust_wordpiece, unlike
+from tests.tokens.ways import best_error, sums_error
 
 ALL = TEXTS + shuffled(500)
 
@@ -45,18 +46,21 @@ def wordpiece_training_error() -> float:
     vocabulary = model_of(rust_wordpiece(TRAINING, 1200, SPECIALS))["vocab"]
     theirs = sorted(vocabulary, key=vocabulary.__getitem__)
     n_first = len(SPECIALS) + sum(len(piece.removeprefix(PREFIX)) == 1 for piece in theirs)
-    totals = Counter(word for text in TRAINING for word, _ in bert.words(text, True))
+    totals = Counter(word for text in TRAINING for word in bert.WORDS.findall(bert.normalise(text, True)[0]))
     ours = grow(theirs[:n_first], totals, 1200, 0)
     return share(sum(a != b for a, b in zip(ours, theirs, strict=True)), len(theirs))
 
 
 RUST = "tokenizers (Rust)"
 ENCODING = f"{RUST}: ids, spans, types, masks, decoded text of {len(ALL)} texts"
+WAYS = "every way to cut a word, one by one: score, log-probability, counts"
 CLAIMS = [
     Claim("BPE: training", f"{RUST}: merges and vocabulary", 0.0, bpe_training_error),
     Claim("BPE: encoding", ENCODING, 0.0, partial(encoding_error, BPE.train)),
     Claim("WordPiece: training, from one order of characters", f"{RUST}: vocabulary", 0.0, wordpiece_training_error),
     Claim("WordPiece: encoding", ENCODING, 0.0, partial(encoding_error, WordPiece.train)),
+    Claim("Unigram: best path (Viterbi)", WAYS, 1e-10, best_error),
+    Claim("Unigram: expected counts (E-step)", WAYS, 1e-10, sums_error),
     Claim("Char: encoding", ENCODING, 0.0, char_error),
     Claim("Unigram: encoding", ENCODING, 0.0, partial(encoding_error, Unigram.train, ["<unk>", "<|end|>"])),
 ]
