@@ -124,7 +124,7 @@ def moved(mask: Mask, q_at: BT, k_at: BS) -> Mask:
 
     def there(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         q, k = q_at[b, q], k_at[b, k]
-        return (q >= 0) & (k >= 0) & mask(b, h, q.clamp(min=0), k.clamp(min=0))
+        return (q >= 0) & (k >= 0) & mask(b, h, q, k)
 
     return there
 
