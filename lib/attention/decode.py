@@ -77,7 +77,8 @@ class Cache:
         seen_at = torch.cat((old_at, at), dim=1)
         seen_v = seen_v.masked_fill((seen_at < 0)[:, None, :, None], 0)  # even a weight of 0 would let a NaN through
         n = torch.maximum(self.n, at.amax(1) + 1)
-        b, t = ((at >= 0) & (at >= n.unsqueeze(1) - self.size)).nonzero(as_tuple=True)
+        lasting = (at >= 0) & (at >= n.unsqueeze(1) - self.size)  # a later token of this call needs the others' slots
+        b, t = lasting.nonzero(as_tuple=True)
         self._write(b, at[b, t], k[b, :, t], v[b, :, t])
         self.n = n
         return seen_k, seen_v, seen_at
