@@ -52,6 +52,13 @@ def test_any_ids_decode_to_the_text_of_the_rust_library(ids):
     assert OURS.decode(ids, special=True) == THEIRS.decode(ids, skip_special_tokens=False)
 
 
+def test_a_special_token_outside_ascii_is_text_and_not_the_letters_of_bytes():
+    tokenizer = BPE([*OURS.pieces, "<｜fin｜>"], OURS.merges, specials=[*SPECIALS, "<｜fin｜>"])
+    ids = tokenizer.encode("né<｜fin｜>").ids
+    assert tokenizer.decode(ids, special=True) == "né<｜fin｜>"
+    assert rust_of(tokenizer).decode(ids, skip_special_tokens=False) == "né<｜fin｜>"
+
+
 @given(st.binary(max_size=200))
 @settings(deadline=None)
 def test_any_bytes_come_back(data):

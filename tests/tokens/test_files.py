@@ -32,6 +32,7 @@ def rebuilt(**shared) -> BPE:
 def test_what_is_saved_comes_back(tmp_path, shared):
     ours = rebuilt(**shared)
     ours.save(tmp_path / "tokenizer.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
     again = load(tmp_path / "tokenizer.json")
     again.save(tmp_path / "again.json")
     assert (tmp_path / "tokenizer.json").read_bytes() == (tmp_path / "again.json").read_bytes()

@@ -12,7 +12,14 @@ from tests.tokens.twins import SPECIALS, columns, rust_of
 
 BERT = Template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
 PLAIN = BPE.train([ENGLISH], 400, specials=SPECIALS)
-PAIRS = [("To be", "or not to be"), ("one", "two three four five six"), ("a b c d e f g", "h"), ("", "x"), ("", "")]
+PAIRS = [
+    ("To be", "or not to be"),
+    ("one", "two three four five six"),
+    ("a b c d e f g", "h"),
+    ("1 2 3 4 5", "6 7 8 9 0"),
+    ("", "x"),
+    ("", ""),
+]
 
 
 def build(**shared) -> BPE:
