@@ -38,6 +38,12 @@ def test_ids_spans_and_text_are_those_of_the_rust_library():
     assert unlike(few, rust_of(few), TEXTS + shuffled(300)) == []
 
 
+def test_an_unknown_character_scores_ten_less_than_the_worst_piece():
+    """Cut as ▁ + ax it scores -8; as ▁a + unknown 2 - 4 - 10, where half the penalty would win with -7."""
+    tokenizer = Unigram(["<unk>", "▁", "ax", "▁a"], [0.0, -4.0, -4.0, 2.0])
+    assert tokenizer.encode("ax").ids == rust_of(tokenizer).encode("ax").ids == [1, 2]
+
+
 def test_the_best_path_is_the_best_of_all_ways():
     for word, scores in cases():
         all_ways = ways(word, scores)
