@@ -98,10 +98,12 @@ def test_blocks_are_taken_as_rows_grow_shared_and_given_back():
     fork = torch.stack((TOKENS[0, 3:4], TOKENS[1, 3:4]))
     y = LAYER(fork, cache=cache)
     assert taken() == 3  # the half-full block was copied for one of them, the full one is still shared
+    y = torch.cat((y, LAYER(TOKENS[:, 4:5], cache=cache)), dim=1)  # what was copied is read again
     for b in range(2):
-        close(y[b], LAYER(torch.cat((TOKENS[:1, :3], fork[b : b + 1]), dim=1))[0, 3:])
+        close(y[b], LAYER(torch.cat((TOKENS[:1, :3], fork[b : b + 1], TOKENS[b : b + 1, 4:5]), dim=1))[0, 3:])
+    assert taken() == 5
     cache.reset(torch.tensor([1]))
-    assert taken() == 2
+    assert taken() == 3
 
 
 def test_an_empty_pool_says_so_and_the_cache_stays_as_it_was():
