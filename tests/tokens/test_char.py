@@ -24,6 +24,7 @@ def test_a_text_comes_back():
 
 def test_the_vocabulary_is_in_the_order_of_unicode():
     assert Char.train(["bca", "é\n"]).pieces == ["\n", "a", "b", "c", "é"]
+    assert Char.train(["b\na"], specials=["\n"]).pieces == ["\n", "a", "b"]
     assert FEW.encode("a?b").ids == [FEW.id_of("a"), FEW.id_of("[UNK]"), FEW.id_of("b")]
 
 
