@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.claims import Claim, largest
-from tests.layers_pos import twins
+from tests.layers.pos import twins
 
 TOLERANCE = 1e-10
 

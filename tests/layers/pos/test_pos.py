@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lib.layers.pos import Learned, Position, Rotary, Sinusoidal, halves, linear, llama3, neighbours, ntk
-from tests.layers_pos.verified import CLAIMS
+from tests.layers.pos.verified import CLAIMS
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
