@@ -29,6 +29,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import numpy.random  # loaded here: NumPy loads it late, and a Ctrl-C while it loads is lost
 
 from lib.checks.compare import Frozen, Tolerance, differ, freeze
 from lib.checks.declare import Case, Exercise
