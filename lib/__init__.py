@@ -1,7 +1,8 @@
 """From Perceptron to GPT: the verified implementations behind the course.
 
 `import lib` needs only torch and numpy. Data flows down this list, and a module imports from the
-ones above it, never from below: data -> grad, tokens -> layers, attention -> stack -> heads -> train -> sample.
+ones above it, never from below: data -> grad, tokens -> layers, attention -> stack -> heads -> zoo -> train -> tasks ->
+sample. `recipe` and `cli` stand at the end: what a user starts.
 """
 
 from __future__ import annotations

@@ -99,5 +99,5 @@ def build(options: Options, seed: int) -> Task:
         return {"accuracy": (z.argmax(1) == y_held).float().mean().item(), "loss": F.cross_entropy(z, y_held).item()}
 
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # a quarter faster on a CPU
-    watch = "accuracy" if options.held == "tuning" else ""  # to keep the best of many test scores would be to choose
+    watch = "accuracy" if options.held == "tuning" else ""  # the best of many test scores would be a choice
     return Task(model, TensorExamples(x, y, transform=transform), loss, evaluate, watch)
