@@ -17,15 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from lib.shapes import require
+
 State = Tensor | tuple[Tensor, ...]
 """What a caller sees: h for RNN and GRU, (h, c) for LSTM. Inside, always a tuple."""
 
 Lengths = Sequence[int] | Tensor
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
 
 
 def _add_parameters(module: nn.Module, suffix: str, d_in: int, d_hidden: int, n_gates: int) -> None:
@@ -92,13 +89,13 @@ class Cell(nn.Module):
 
     def __init__(self, d_in: int, d_hidden: int):
         super().__init__()
-        _require(min(d_in, d_hidden) >= 1, f"sizes must be at least 1, not d_in={d_in}, d_hidden={d_hidden}")
+        require(min(d_in, d_hidden) >= 1, f"sizes must be at least 1, not d_in={d_in}, d_hidden={d_hidden}")
         self.d_in, self.d_hidden = d_in, d_hidden
         _add_parameters(self, "", d_in, d_hidden, self.n_gates)
 
     def forward(self, x: Tensor, state: State | None = None) -> State:
-        _require(x.dim() == 2, f"a cell takes one step, x of shape (B, d_in), not {tuple(x.shape)}")
-        _require(x.shape[1] == self.d_in, f"x is {x.shape[1]} wide, but this cell was built with d_in={self.d_in}")
+        require(x.dim() == 2, f"a cell takes one step, x of shape (B, d_in), not {tuple(x.shape)}")
+        require(x.shape[1] == self.d_in, f"x is {x.shape[1]} wide, but this cell was built with d_in={self.d_in}")
         parts = _unpack(state, x.new_zeros(len(x), self.d_hidden), self.n_states)
         weight_ih, weight_hh, bias_ih, bias_hh = _parameters(self, "")
         return _pack(self.step(F.linear(x, weight_ih, bias_ih), F.linear(parts[0], weight_hh, bias_hh), parts))
@@ -150,9 +147,9 @@ class Recurrent(nn.Module):
     ):
         super().__init__()
         sizes = f"d_in={d_in}, d_hidden={d_hidden}, n_layers={n_layers}"
-        _require(min(d_in, d_hidden, n_layers) >= 1, f"sizes must be at least 1, not {sizes}")
-        _require(0 <= p_dropout < 1, f"p_dropout is a probability below 1, not {p_dropout}")
-        _require(n_layers > 1 or p_dropout == 0, "p_dropout acts between layers: with n_layers=1 it must be 0")
+        require(min(d_in, d_hidden, n_layers) >= 1, f"sizes must be at least 1, not {sizes}")
+        require(0 <= p_dropout < 1, f"p_dropout is a probability below 1, not {p_dropout}")
+        require(n_layers > 1 or p_dropout == 0, "p_dropout acts between layers: with n_layers=1 it must be 0")
         self.d_in, self.d_hidden, self.n_layers = d_in, d_hidden, n_layers
         self.batch_first, self.p_dropout = batch_first, p_dropout
         self.directions = ("", "_reverse") if bidirectional else ("",)
@@ -163,14 +160,14 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor | PackedSequence, state: State | None = None, lengths: Lengths | None = None):
         if isinstance(x, PackedSequence):
-            _require(lengths is None, "a PackedSequence brings its own lengths: pass no others")
+            require(lengths is None, "a PackedSequence brings its own lengths: pass no others")
             padded, counts = pad_packed_sequence(x)  # in the order that the batch had before it was packed
             inside = _inside(counts, padded)
             y, state = self._layers(padded, state, inside)
             order = slice(None) if x.sorted_indices is None else x.sorted_indices
             packed = y[:, order][inside[:, order]]  # step after step, the sequences that still run
             return PackedSequence(packed, x.batch_sizes, x.sorted_indices, x.unsorted_indices), state
-        _require(x.dim() == 3, f"x has 3 axes, sequences x steps x width, not the shape {tuple(x.shape)}")
+        require(x.dim() == 3, f"x has 3 axes, sequences x steps x width, not the shape {tuple(x.shape)}")
         x = x.transpose(0, 1) if self.batch_first else x  # T B C
         y, state = self._layers(x, state, None if lengths is None else _inside(lengths, x))
         return y.transpose(0, 1) if self.batch_first else y, state
@@ -178,8 +175,8 @@ class Recurrent(nn.Module):
     def _layers(self, x: Tensor, state: State | None, inside: Tensor | None) -> tuple[Tensor, State]:
         """x (T, B, d_in), inside (T, B): which steps count, None for all -> y (T, B, D H) and the state."""
         T, B, width = x.shape
-        _require(T >= 1 and B >= 1, f"x holds {B} sequences of {T} steps; at least one of each is needed")
-        _require(width == self.d_in, f"x is {width} wide, but this layer was built with d_in={self.d_in}")
+        require(T >= 1 and B >= 1, f"x holds {B} sequences of {T} steps; at least one of each is needed")
+        require(width == self.d_in, f"x is {width} wide, but this layer was built with d_in={self.d_in}")
         zeros = x.new_zeros(self.n_layers * len(self.directions), B, self.d_hidden)
         starts = zip(*_unpack(state, zeros, self.cell.n_states), strict=True)  # one for each layer and direction
         ends = []
@@ -235,10 +232,10 @@ def _unpack(state: State | None, zeros: Tensor, n_states: int) -> tuple[Tensor, 
         return (zeros,) * n_states
     parts = (state,) if isinstance(state, Tensor) else tuple(state)
     wanted = "one tensor" if n_states == 1 else f"a tuple of {n_states} tensors, (h, c)"
-    _require(len(parts) == n_states, f"the state must be {wanted}; got {len(parts)}")
+    require(len(parts) == n_states, f"the state must be {wanted}; got {len(parts)}")
     for part in parts:
         shapes = f"shape {tuple(part.shape)}, but {tuple(zeros.shape)} is needed here"
-        _require(part.shape == zeros.shape, f"a part of the state has {shapes}")
+        require(part.shape == zeros.shape, f"a part of the state has {shapes}")
     return parts
 
 
@@ -252,9 +249,9 @@ def _inside(lengths: Lengths, x: Tensor) -> Tensor:
     T, B, _ = x.shape
     n = torch.as_tensor(lengths, device=x.device)
     whole = not (n.is_floating_point() or n.dtype == torch.bool)
-    _require(whole and n.shape == (B,), f"lengths must be {B} whole numbers, one for each sequence, not {lengths}")
+    require(whole and n.shape == (B,), f"lengths must be {B} whole numbers, one for each sequence, not {lengths}")
     bad = n[(n < 1) | (n > T)].tolist()
-    _require(not bad, f"a length is from 1 to {T}, the number of steps; got {bad}")
+    require(not bad, f"a length is from 1 to {T}, the number of steps; got {bad}")
     return torch.arange(T, device=x.device).unsqueeze(1) < n  # T B
 
 
