@@ -158,8 +158,9 @@ def lock() -> int:
             constraint,
         ]
         compiled = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    # torch's own packages are left to torch: which of them a machine needs depends on the build that it gets.
-    own = ("torch", "triton", "nvidia-", "cuda-")
+    # The packages of CUDA are left to torch: which of them a machine needs depends on the build that it gets. Its
+    # triton is locked, at the version that the build for CUDA asks for: without a GPU its interpreter runs kernels.
+    own = ("torch", "nvidia-", "cuda-")
     rest = [line for line in compiled.splitlines() if not line.startswith(own)]
     environment.LOCK.write_text("\n".join([torch, *rest]) + "\n", "utf-8")
     print(f"requirements.lock: {torch} and {len(rest)} lines more.")
