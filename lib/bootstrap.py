@@ -48,7 +48,7 @@ def requirements(*extras: str) -> list[Requirement]:
         block = re.search(rf"^{name} = \[(.*?)\]$", text, re.MULTILINE | re.DOTALL)
         if block is None:
             raise SetupError(f"{ROOT / 'pyproject.toml'} has no list called {name}.")
-        pairs = re.findall(r'"([\w.-]+)(?:\[\w+\])?>=([\d.]+)"', block[1])
+        pairs = re.findall(r'"([\w.-]+)(?:\[\w+\])?>=([\d.]+)(?:;[^"]*)?"', block[1])
         found += [Requirement(*pair) for pair in pairs]
     return found
 
