@@ -11,6 +11,7 @@ single numbers; `dense` calls it once with four axes, and the answer is the tabl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,28 +32,52 @@ def causal(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
 
 
 # --- masks that are made ---------------------------------------------------------------------------------------------
+# Each is a small class that is used like a function, hence the lower case, as in `functools.partial`. What it was made
+# of can be read off it: `pattern.py` tells a kernel from that which tiles it need not load.
 
 
-def sliding_window(width: int) -> Mask:
+@dataclass(frozen=True)
+class sliding_window:
     """|q - k| < width: the own position and width - 1 on either side. With `causal`: the last `width` positions.
 
     I. Beltagy, M. Peters and A. Cohan (2020), "Longformer", section 3.1; A. Jiang et al. (2023), "Mistral 7B".
     """
-    require(width >= 1, f"the width of a window counts the own position: at least 1, not {width}")
-    return lambda b, h, q, k: (q - k).abs() < width
+
+    width: int
+
+    def __post_init__(self):
+        require(self.width >= 1, f"the width of a window counts the own position: at least 1, not {self.width}")
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return (q - k).abs() < self.width
 
 
-def dilated(step: int) -> Mask:
+@dataclass(frozen=True)
+class dilated:
     """Every step-th position, counted from the own one: q - k is a multiple of `step`. Longformer, section 3.1."""
-    require(step >= 1, f"the step of a dilated mask is at least 1, not {step}")
-    return lambda b, h, q, k: (q - k) % step == 0
+
+    step: int
+
+    def __post_init__(self):
+        require(self.step >= 1, f"the step of a dilated mask is at least 1, not {self.step}")
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return (q - k) % self.step == 0
 
 
-def padding(lengths: Tensor | Sequence[int]) -> Mask:
+@dataclass(frozen=True, eq=False, init=False)
+class padding:
     """k < lengths[b]: keys beyond the end of sequence b are seen by nobody. lengths: (B,), whole numbers."""
-    n = _table(lengths, 1, "lengths (B,)")
-    require(bool((n >= 0).all()), f"a length is 0 or more; got {n.tolist()}")
-    return lambda b, h, q, k: k < n[b]
+
+    lengths: Tensor
+
+    def __init__(self, lengths: Tensor | Sequence[int]):
+        n = _table(lengths, 1, "lengths (B,)")
+        require(bool((n >= 0).all()), f"a length is 0 or more; got {n.tolist()}")
+        object.__setattr__(self, "lengths", n)
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return k < self.lengths[b]
 
 
 def prefix(lengths: Tensor | Sequence[int]) -> Mask:
@@ -63,70 +88,116 @@ def prefix(lengths: Tensor | Sequence[int]) -> Mask:
     return or_masks(causal, padding(lengths))
 
 
-def documents(ids: BT) -> Mask:
+@dataclass(frozen=True, eq=False)
+class documents:
     """Several documents packed in a row do not see each other: ids[b, q] == ids[b, k]. ids: (B, T), whole numbers."""
-    ids = _table(ids, 2, "ids (B, T)")
-    return lambda b, h, q, k: ids[b, q] == ids[b, k]
+
+    ids: BT
+
+    def __post_init__(self):
+        object.__setattr__(self, "ids", _table(self.ids, 2, "ids (B, T)"))
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.ids[b, q] == self.ids[b, k]
 
 
-def global_tokens(marks: BT) -> Mask:
+@dataclass(frozen=True, eq=False)
+class global_tokens:
     """A marked position sees all and is seen by all. marks: (B, T), bool. Longformer, section 3.1.
 
     On its own the other positions see only the marked ones; it is made for `or_masks(sliding_window(w), ...)`.
     """
-    marks = _table(marks, 2, "marks (B, T)", bools=True)
-    return lambda b, h, q, k: marks[b, q] | marks[b, k]
+
+    marks: BT
+
+    def __post_init__(self):
+        object.__setattr__(self, "marks", _table(self.marks, 2, "marks (B, T)", bools=True))
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.marks[b, q] | self.marks[b, k]
 
 
-def block_sparse(layout: Tensor, block: int) -> Mask:
+@dataclass(frozen=True, eq=False)
+class block_sparse:
     """layout[h, q // block, k // block]: the table of positions, coarsely, in squares of `block`.
 
     layout: (n, blocks of queries, blocks of keys), bool; with n = 1 one layout for all heads, with n = H one for each.
     Of other numbers, head h takes layout h modulo n.
     R. Child et al. (2019), "Generating Long Sequences with Sparse Transformers", section 5.2.
     """
-    require(block >= 1, f"a block holds at least 1 position, not {block}")
-    layout = _table(layout, 3, "layout (n, query blocks, key blocks)", bools=True)
-    return lambda b, h, q, k: layout[h % len(layout), q // block, k // block]
+
+    layout: Tensor
+    block: int
+
+    def __post_init__(self):
+        require(self.block >= 1, f"a block holds at least 1 position, not {self.block}")
+        layout = _table(self.layout, 3, "layout (n, query blocks, key blocks)", bools=True)
+        object.__setattr__(self, "layout", layout)
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.layout[h % len(self.layout), q // self.block, k // self.block]
 
 
 # --- masks from masks ------------------------------------------------------------------------------------------------
 
 
-def and_masks(*masks: Mask) -> Mask:
+@dataclass(frozen=True, init=False)
+class and_masks:
     """True where all of them are; of none, `full`."""
 
-    def mask(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    masks: tuple[Mask, ...]
+
+    def __init__(self, *masks: Mask):
+        object.__setattr__(self, "masks", masks)
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         allowed = full(b, h, q, k)
-        for one in masks:
-            allowed = allowed & one(b, h, q, k)
+        for mask in self.masks:
+            allowed = allowed & mask(b, h, q, k)
         return allowed
 
-    return mask
 
-
-def or_masks(*masks: Mask) -> Mask:
+@dataclass(frozen=True, init=False)
+class or_masks:
     """True where at least one of them is; of none, nowhere."""
-    return not_mask(and_masks(*(not_mask(one) for one in masks)))
+
+    masks: tuple[Mask, ...]
+
+    def __init__(self, *masks: Mask):
+        object.__setattr__(self, "masks", masks)
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        allowed = ~full(b, h, q, k)
+        for mask in self.masks:
+            allowed = allowed | mask(b, h, q, k)
+        return allowed
 
 
-def not_mask(mask: Mask) -> Mask:
+@dataclass(frozen=True)
+class not_mask:
     """True where `mask` is False."""
-    return lambda b, h, q, k: ~mask(b, h, q, k)
+
+    mask: Mask
+
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return ~self.mask(b, h, q, k)
 
 
-def moved(mask: Mask, q_at: BT, k_at: BS) -> Mask:
+@dataclass(frozen=True, eq=False)
+class moved:
     """The mask for queries and keys whose positions are not their indices, as in a cache.
 
     Query q of sequence b stands at position q_at[b, q], key k at k_at[b, k]. A position of -1 says that nothing is
     there: such a query attends to nothing, and nobody attends to such a key.
     """
 
-    def there(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        q, k = q_at[b, q], k_at[b, k]
-        return (q >= 0) & (k >= 0) & mask(b, h, q, k)
+    mask: Mask
+    q_at: BT
+    k_at: BS
 
-    return there
+    def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        q, k = self.q_at[b, q], self.k_at[b, k]
+        return (q >= 0) & (k >= 0) & self.mask(b, h, q, k)
 
 
 # --- as a table ------------------------------------------------------------------------------------------------------

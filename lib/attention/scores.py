@@ -9,6 +9,7 @@ That is the contract of PyTorch's flex_attention. A score that learns is a modul
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -37,21 +38,36 @@ class Compose(nn.Module):
         return s
 
 
-def moved(score: Score, q_at: BT, k_at: BS) -> Score:
+@dataclass(frozen=True, eq=False)
+class moved:
     """The score for queries and keys whose positions are not their indices: the twin of `masks.moved`."""
-    return lambda s, b, h, q, k: score(s, b, h, q_at[b, q], k_at[b, k])
+
+    score: Score
+    q_at: BT
+    k_at: BS
+
+    def __call__(self, s: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.score(s, b, h, self.q_at[b, q], self.k_at[b, k])
 
 
-def soft_cap(cap: float) -> Score:
+@dataclass(frozen=True)
+class soft_cap:
     """cap tanh(s / cap): nearly s where s is small, never beyond +-cap.
 
     I. Bello et al. (2016), "Neural Combinatorial Optimization"; in every layer: Gemma team (2024), "Gemma 2".
     """
-    require(cap > 0, f"the cap is a positive number, not {cap}")
-    return lambda s, b, h, q, k: cap * torch.tanh(s / cap)
+
+    cap: float
+
+    def __post_init__(self):
+        require(self.cap > 0, f"the cap is a positive number, not {self.cap}")
+
+    def __call__(self, s: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return self.cap * torch.tanh(s / self.cap)
 
 
-def alibi(n_heads: int) -> Score:
+@dataclass(frozen=True)
+class alibi:
     """s - slope_h |q - k|: the farther a key, the less it counts, at a rate of each head's own.
 
     n heads, a power of two, have the slopes 2^(-8/n), 2^(-16/n), ..., 2^-8. For another number: those of the largest
@@ -59,14 +75,20 @@ def alibi(n_heads: int) -> Score:
     paper has only powers of two. O. Press, N. Smith and M. Lewis (2022), "Train Short, Test Long", section 3, where all
     keys stand before the query.
     """
-    require(n_heads >= 1, f"there is at least 1 head, not {n_heads}")
-    n = 1 << (n_heads.bit_length() - 1)  # the largest power of two up to n_heads
 
-    def score(s: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    n_heads: int
+
+    def __post_init__(self):
+        require(self.n_heads >= 1, f"there is at least 1 head, not {self.n_heads}")
+
+    def slope(self, h: Tensor, dtype: torch.dtype) -> Tensor:
+        """The slopes of the heads h."""
+        n = 1 << (self.n_heads.bit_length() - 1)  # the largest power of two up to n_heads
         exponent = torch.where(h < n, 8 * (h + 1), 4 * (2 * (h - n) + 1)) / n
-        return s - torch.exp2(-exponent.to(s.dtype)) * (q - k).abs()
+        return torch.exp2(-exponent.to(dtype))
 
-    return score
+    def __call__(self, s: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return s - self.slope(h, s.dtype) * (q - k).abs()
 
 
 def t5_bucket(distance: Tensor, n_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True) -> Tensor:
