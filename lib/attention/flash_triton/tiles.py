@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from triton import knobs, next_power_of_2
 
 Capability = tuple[int, int]
 """(8, 0) is an A100, (8, 9) an L4 or RTX 4090, (9, 0) an H100, (10, 0) a B200."""
@@ -26,6 +25,8 @@ class Tile(NamedTuple):
 
 def capability(device: torch.device) -> Capability:
     """The compute capability of a CUDA device; that of an A100 where Triton's interpreter stands in for one."""
+    from triton import knobs  # here, so that sizes can be asked for where Triton does not run
+
     return (8, 0) if knobs.runtime.interpret else torch.cuda.get_device_capability(device)
 
 
@@ -36,7 +37,7 @@ def tile(kind: str, d_head: int, dtype: torch.dtype, capability: Capability) -> 
     keys and walks over m queries at a time. In "decode", m is the fewest rows of a tile, which holds the query heads of
     a group.
     """
-    width = max(16, next_power_of_2(d_head)) * dtype.itemsize // 2  # what a head takes, in numbers of two bytes
+    width = max(16, 1 << (d_head - 1).bit_length()) * dtype.itemsize // 2  # what a head takes, in numbers of two bytes
     if kind == "decode":
         return Tile(16, 64 if width <= 128 else 32, 4, 2)
     if kind == "backward":
