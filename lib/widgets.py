@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from lib.layers.conv import conv2d_loops
 from lib.layers.windows import pad
