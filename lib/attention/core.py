@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,22 +20,37 @@ from lib.attention.decode import Cache, Lengths
 from lib.layers.pos import Position
 from lib.shapes import BGSD, BHTD, BHTS, BSC, BTC, Mask, Score, require
 
+Pair = tuple[Tensor, Tensor]
+"""Keys and values, (B, G, S, D) each."""
 
-def weights(q: BHTD, k: BGSD, mask: Mask = masks.full, score: Score = scores.same, scale: float | None = None) -> BHTS:
+
+def weights(
+    q: BHTD,
+    k: BGSD,
+    mask: Mask = masks.full,
+    score: Score = scores.same,
+    scale: float | None = None,
+    sinks: Tensor | None = None,
+) -> BHTS:
     """How much each query takes of each key: w = softmax(score(scale q k^T)) over the keys that `mask` allows.
 
     scale: 1 / sqrt(D) if None. Head h of the queries asks head h // (H / G) of the keys. The weights of a query add up
     to 1; of a query that may attend to nothing they are all 0, and so is every gradient that passes through them.
     ValueError for shapes, dtypes or devices that do not fit. A. Vaswani et al. (2017), "Attention Is All You Need",
     section 3.2.1; grouped heads: J. Ainslie et al. (2023), "GQA", section 2.2.
+
+    sinks: (H,), for each head the score of one more key, which has no value: what it takes of the 1 goes nowhere, so
+    that a head can stay silent. OpenAI (2025), "gpt-oss-120b & gpt-oss-20b Model Card", section 2.3.
     """
-    _check(q, k)
+    check(q, k, sinks=sinks)
     (B, H, T, D), S = q.shape, k.shape[2]
     s = q @ _for_each_head(k, H).mT * (1 / math.sqrt(D) if scale is None else scale)  # B H T S
     s = score(s, *masks.indices(B, H, T, S, q.device))
     s = s.masked_fill(~masks.dense(mask, B, H, T, S, q.device), -math.inf)
+    if sinks is not None:
+        s = torch.cat((s, sinks.to(s.dtype)[:, None, None].expand(B, H, T, 1)), dim=-1)  # B H T S+1
     nothing = s.amax(-1, keepdim=True) == -math.inf  # softmax would divide 0 by 0
-    return s.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)
+    return s.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)[..., :S]
 
 
 def attend(
@@ -45,13 +61,14 @@ def attend(
     score: Score = scores.same,
     scale: float | None = None,
     p_dropout: float = 0.0,
+    sinks: Tensor | None = None,
 ) -> BHTD:
     """Each query's weighted mean of the values, y = w v, with w from `weights`. v may be of another width than k.
 
     p_dropout: the share of the weights that is set to 0, the others growing by 1 / (1 - p_dropout); 0 in evaluation.
     """
-    _check(q, k, v)
-    w = F.dropout(weights(q, k, mask, score, scale), p_dropout)
+    check(q, k, v)
+    w = F.dropout(weights(q, k, mask, score, scale, sinks), p_dropout)
     return w @ _for_each_head(v, q.shape[1])  # B H T D
 
 
@@ -63,7 +80,8 @@ class Attention(nn.Module):
     pos         what turns queries and keys by their positions: `Rotary(d_head)`; the default leaves them
     mask        who may ever attend to whom: `causal` in a decoder; a call may narrow it, for padding
     score       what is done to a score before the softmax; one that learns is a module, and trains with the layer
-    attend      how the answer is computed, by default the reference above
+    attend      how the answer is computed: the reference above, or `backends.attention`, which takes the fastest way
+    sinks       for each head a score that learns, `nn.Parameter(torch.zeros(n_heads))`: see `weights`
 
     n_groups: G, heads of keys and values. H is multi-head, 1 is multi-query (N. Shazeer (2019), "Fast Transformer
     Decoding"), and what lies between is grouped-query attention. d_head: d_model / n_heads if None. d_memory: width of
@@ -85,6 +103,7 @@ class Attention(nn.Module):
         mask: Mask = masks.full,
         score: Score = scores.same,
         attend: Callable[..., Tensor] = attend,
+        sinks: nn.Parameter | None = None,
         scale: float | None = None,
         p_dropout: float = 0.0,
     ):
@@ -101,7 +120,7 @@ class Attention(nn.Module):
         self.d_model, self.d_head, self.d_memory = d_model, d_head, d_model if d_memory is None else d_memory
         self.scale, self.p_dropout = scale, p_dropout
         self.pos = Position() if pos is None else pos
-        self.mask, self.score, self.attend = mask, score, attend
+        self.mask, self.score, self.attend, self.sinks = mask, score, attend, sinks
         self.q = linear(d_model, n_heads * d_head, bias=bias)
         self.k = linear(self.d_memory, n_groups * d_head, bias=bias)
         self.v = linear(self.d_memory, n_groups * d_head, bias=bias)
@@ -110,22 +129,30 @@ class Attention(nn.Module):
     def forward(
         self,
         x: BTC,
-        memory: BSC | None = None,
+        memory: BSC | Pair | None = None,
         mask: Mask = masks.full,
         cache: Cache | None = None,
         lengths: Lengths | None = None,
     ) -> BTC:
         """x (B, T, d_model), memory (B, S, d_memory) or None for x itself -> (B, T, d_model).
 
+        memory: may also be what `read(memory)` returned, where call after call asks the same one, as in decoding.
         mask: narrows the layer's own. cache: x continues the sequences that it holds; positions in masks and scores are
         counted from their beginning. lengths: (B,), how many of the T new positions of each sequence count, with a
         cache only; the others are kept nowhere, and no other position depends on them.
         """
         q, k, v, mask, score = self._heads(x, memory, mask, cache, lengths)
-        y = self.attend(q, k, v, mask, score, self.scale, self.p_dropout if self.training else 0.0)
+        p_dropout = self.p_dropout if self.training else 0.0
+        y = self.attend(q, k, v, mask, score, self.scale, p_dropout, sinks=self.sinks)
         return self.out(y.transpose(1, 2).flatten(2))  # B H T D -> B T C
 
-    def weights(self, x: BTC, memory: BSC | None = None, mask: Mask = masks.full) -> BHTS:
+    def read(self, memory: BSC) -> Pair:
+        """Keys and values of a memory (B, S, d_memory), turned by their positions in it: (B, G, S, d_head) each."""
+        self._check("memory", memory, self.d_memory)
+        k_at = masks.indices(1, 1, 1, memory.shape[1], memory.device)[-1]
+        return self.pos.on_heads(self._split(self.k(memory)), k_at), self._split(self.v(memory))
+
+    def weights(self, x: BTC, memory: BSC | Pair | None = None, mask: Mask = masks.full) -> BHTS:
         """The weights that `forward` uses for the same input, before dropout: (B, H, T, S).
 
         In a larger model, a hook finds them, with whatever arguments the layer is called:
@@ -136,40 +163,27 @@ class Attention(nn.Module):
             layer.register_forward_hook(keep, with_kwargs=True)
         """
         q, k, _, mask, score = self._heads(x, memory, mask, None, None)
-        return weights(q, k, mask, score, self.scale)
+        return weights(q, k, mask, score, self.scale, self.sinks)
 
     def _heads(
-        self, x: BTC, memory: BSC | None, mask: Mask, cache: Cache | None, lengths: Lengths | None
+        self, x: BTC, memory: BSC | Pair | None, mask: Mask, cache: Cache | None, lengths: Lengths | None
     ) -> tuple[BHTD, BGSD, BGSD, Mask, Score]:
         """Queries, keys and values in heads, turned by their positions; the mask and the score that go with them."""
-        source, its_name = (x, "x") if memory is None else (memory, "memory")
-        for name, y, d in (("x", x, self.d_model), (its_name, source, self.d_memory)):
-            fits = y.dim() == 3 and y.shape[-1] == d
-            require(fits, f"{name} has 3 axes, sequences x positions x {d}, not the shape {tuple(y.shape)}")
+        self._check("x", x, self.d_model)
         require(cache is None or memory is None, "a cache is for self-attention: its keys come from x, not from memory")
         require(cache is not None or lengths is None, "lengths go with a cache; without one, use mask=padding(lengths)")
-        q, k, v = (self._split(layer(y)) for layer, y in ((self.q, x), (self.k, source), (self.v, source)))
-        mask, score = masks.and_masks(self.mask, mask), self.score
+        q, mask, score = self._split(self.q(x)), masks.and_masks(self.mask, mask), self.score
         if cache is None:
-            at, k_at = (masks.indices(1, 1, 1, y.shape[1], y.device)[-1] for y in (x, source))
-            return self.pos.on_heads(q, at), self.pos.on_heads(k, k_at), v, mask, score
+            source = x if memory is None else memory
+            k, v = source if isinstance(source, tuple) else self.read(source)
+            return self.pos.on_heads(q, masks.indices(1, 1, 1, x.shape[1], x.device)[-1]), k, v, mask, score
         at = cache.next_positions(len(x), x.shape[1], lengths)  # B T
-        q = self.pos.on_heads(q, at)
-        k, v, k_at = cache.extend(self.pos.on_heads(k, at), v, at)
+        q, k, v = self.pos.on_heads(q, at), self.pos.on_heads(self._split(self.k(x)), at), self._split(self.v(x))
+        k, v, k_at = cache.extend(k, v, at)
         return q, k, v, masks.moved(mask, at, k_at), scores.moved(score, at, k_at)
 
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, T, n d_head) -> (B, n, T, d_head). The width is cut into heads first; a reshape alone would mix them."""
-        return x.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
-
-
-def _for_each_head(x: BGSD, H: int) -> Tensor:
-    """Each of the G heads H / G times, neighbours together: (B, G, S, D) -> (B, H, S, D)."""
-    return x.repeat_interleave(H // x.shape[1], dim=1)
-
-
-def _check(q: Tensor, k: Tensor, v: Tensor | None = None) -> None:
-    """ValueError unless q (B, H, T, D), k (B, G, S, D) and v (B, G, S, any) go together."""
+    def check(q: Tensor, k: Tensor, v: Tensor | None = None, sinks: Tensor | None = None) -> None:
+    """ValueError unless q (B, H, T, D), k (B, G, S, D), v (B, G, S, any) and sinks (H,) go together."""
     v = k if v is None else v
     shapes = f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     require(q.dim() == k.dim() == v.dim() == 4, f"q, k and v have 4 axes, B H T D, and {shapes}")
@@ -179,4 +193,10 @@ def _check(q: Tensor, k: Tensor, v: Tensor | None = None) -> None:
     require(k.shape[1:3] == v.shape[1:3], f"each key needs one value, in as many heads: {shapes}")
     require(q.shape[1] % k.shape[1] == 0, f"the heads of q must be a multiple of those of k and v: {shapes}")
     require(q.dtype == k.dtype == v.dtype, f"dtypes differ: q {q.dtype}, k {k.dtype}, v {v.dtype}")
+    require(q.dtype.is_floating_point, f"q, k and v are floating-point numbers, not {q.dtype}: convert them first")
     require(q.device == k.device == v.device, f"devices differ: q on {q.device}, k on {k.device}, v on {v.device}")
+    if sinks is not None:
+        H, found = q.shape[1], f"not {sinks.dtype} of shape {tuple(sinks.shape)}"
+        fits = sinks.shape == (H,) and sinks.is_floating_point()
+        require(fits, f"sinks are {H} floating-point numbers, one for each head of q, {found}")
+        require(sinks.device == q.device, f"devices differ: q on {q.device}, sinks on {sinks.device}")
