@@ -182,7 +182,22 @@ class Attention(nn.Module):
         k, v, k_at = cache.extend(k, v, at)
         return q, k, v, masks.moved(mask, at, k_at), scores.moved(score, at, k_at)
 
-    def check(q: Tensor, k: Tensor, v: Tensor | None = None, sinks: Tensor | None = None) -> None:
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, T, n d_head) -> (B, n, T, d_head). The width is cut into heads first; a reshape alone would mix them."""
+        return x.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+
+    @staticmethod
+    def _check(name: str, x: Tensor, d: int) -> None:
+        fits = x.dim() == 3 and x.shape[-1] == d
+        require(fits, f"{name} has 3 axes, sequences x positions x {d}, not the shape {tuple(x.shape)}")
+
+
+def _for_each_head(x: BGSD, H: int) -> Tensor:
+    """Each of the G heads H / G times, neighbours together: (B, G, S, D) -> (B, H, S, D)."""
+    return x.repeat_interleave(H // x.shape[1], dim=1)
+
+
+def check(q: Tensor, k: Tensor, v: Tensor | None = None, sinks: Tensor | None = None) -> None:
     """ValueError unless q (B, H, T, D), k (B, G, S, D), v (B, G, S, any) and sinks (H,) go together."""
     v = k if v is None else v
     shapes = f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"

@@ -125,7 +125,10 @@ def test_dropout_in_training_alone():
     torch.manual_seed(0)
     layer, x = Attention(8, 2, p_dropout=0.5), torch.randn(2, 6, 8)
     found = []
-    layer.attend = lambda q, k, v, mask, score, scale, p: (found.append((q, k, v, p)), attend(q, k, v, p_dropout=p))[1]
+    layer.attend = lambda q, k, v, mask, score, scale, p, sinks: (
+        found.append((q, k, v, p)),
+        attend(q, k, v, p_dropout=p),
+    )[1]
     torch.manual_seed(1)
     layer(x)
     q, k, v, p = found[0]
