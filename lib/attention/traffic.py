@@ -6,8 +6,8 @@
 
     forward_bytes(B, H, G, T, S, D, tile, element=2, pattern=pattern)       # the same, without running anything
 
-A byte counts each time that a kernel asks for it. On a GPU some of those bytes come from a cache, so that the counts are
-the most that the memory must deliver, and times made of them are predictions. Letters of the axes: lib/shapes.py.
+A byte counts each time that a kernel asks for it. On a GPU some of those bytes come from a cache, so the counts are the
+most that the memory must deliver, and times made of them are predictions. Letters of the axes: lib/shapes.py.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ def count() -> Iterator[Traffic]:
     from triton.runtime.interpreter import interpreter_builder as builder
 
     if not knobs.runtime.interpret:
-        raise RuntimeError(
-            "traffic is counted in Triton's interpreter: set TRITON_INTERPRET=1 before triton is imported"
-        )
+        raise RuntimeError("traffic is counted in Triton's interpreter: set TRITON_INTERPRET=1 before importing triton")
     traffic = Traffic()
     load, store = builder.create_masked_load, builder.create_masked_store  # every other way to memory ends in these two
 
@@ -79,9 +77,7 @@ def _n_bytes(pointers, mask) -> int:
 # --- by formula ------------------------------------------------------------------------------------------------------
 
 
-def forward_bytes(
-    B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern = Pattern()
-) -> Bytes:
+def forward_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern) -> Bytes:
     """What the forward kernel moves. element: bytes of a number, 2 for fp16 and bf16.
 
     A tile of m queries reads its queries once, and the keys and values of every tile of n that its band touches. With
@@ -93,9 +89,7 @@ def forward_bytes(
     return Bytes(B * H * (T + 2 * keys) * D * element, B * H * T * (D * element + 4))
 
 
-def backward_bytes(
-    B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern = Pattern()
-) -> Bytes:
+def backward_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern) -> Bytes:
     """What the three backward kernels move together: the row sums of dy y, then dq, then dk and dv.
 
     dq       a tile of m queries reads q and dy, two numbers of 4 bytes a query, and keys and values as in the forward
@@ -132,7 +126,7 @@ def naive_bytes(B: int, H: int, G: int, T: int, S: int, D: int, element: int) ->
     return Bytes(heads + 2 * table, B * H * T * D * element + 2 * table)
 
 
-def forward_flops(B: int, H: int, T: int, S: int, D: int, tile: Tile, pattern: Pattern = Pattern()) -> int:
+def forward_flops(B: int, H: int, T: int, S: int, D: int, tile: Tile, pattern: Pattern) -> int:
     """Multiplications and additions of the forward kernel's two products: 4 D for each pair in the tiles it visits."""
     return 4 * B * H * D * sum(rows * seen for rows, seen in _by_queries(T, S, tile, pattern))
 
