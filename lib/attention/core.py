@@ -44,7 +44,7 @@ def weights(
     """
     check(q, k, sinks=sinks)
     (B, H, T, D), S = q.shape, k.shape[2]
-    s = q @ _for_each_head(k, H).mT * (1 / math.sqrt(D) if scale is None else scale)  # B H T S
+    s = q @ for_each_head(k, H).mT * (1 / math.sqrt(D) if scale is None else scale)  # B H T S
     s = score(s, *masks.indices(B, H, T, S, q.device))
     s = s.masked_fill(~masks.dense(mask, B, H, T, S, q.device), -math.inf)
     if sinks is not None:
@@ -69,7 +69,7 @@ def attend(
     """
     check(q, k, v)
     w = F.dropout(weights(q, k, mask, score, scale, sinks), p_dropout)
-    return w @ _for_each_head(v, q.shape[1])  # B H T D
+    return w @ for_each_head(v, q.shape[1])  # B H T D
 
 
 class Attention(nn.Module):
@@ -192,7 +192,7 @@ class Attention(nn.Module):
         require(fits, f"{name} has 3 axes, sequences x positions x {d}, not the shape {tuple(x.shape)}")
 
 
-def _for_each_head(x: BGSD, H: int) -> Tensor:
+def for_each_head(x: BGSD, H: int) -> Tensor:
     """Each of the G heads H / G times, neighbours together: (B, G, S, D) -> (B, H, S, D)."""
     return x.repeat_interleave(H // x.shape[1], dim=1)
 
