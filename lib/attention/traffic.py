@@ -16,13 +16,15 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lib.attention.flash_triton.tiles import Tile
 from lib.attention.pattern import Pattern
 from lib.shapes import require
+
+if TYPE_CHECKING:  # the formulas and the roofline need no Triton
+    from lib.attention.flash_triton.tiles import Tile
 
 
 @dataclass
