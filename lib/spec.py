@@ -210,7 +210,5 @@ def shown(value: Any) -> str:
     if isinstance(value, partial):
         made = [*map(shown, value.args), *(f"{name}={shown(each)}" for name, each in value.keywords.items())]
         return f"{shown(value.func)}({', '.join(made)})"
-    if not callable(value):
-        return repr(value)
-    name = getattr(value, "__qualname__", type(value).__name__)
+    name = getattr(value, "__qualname__", repr(value))
     return f"{name.split('.<locals>')[0]}(...)" if ".<locals>" in name else name

@@ -244,7 +244,7 @@ class EncoderDecoder(nn.Module):
 
 def positions(ids: BT) -> Tensor:
     """0, 1, 2, ... (T,), on the device of the ids."""
-    return torch.arange(ids.shape[1], device=ids.device)
+    return torch.arange(ids.shape[-1], device=ids.device)
 
 
 def new_caches(spec: Spec, n_rows: int, size: int, like: Tensor) -> list[Cache]:

@@ -1,0 +1,111 @@
+"""Specifications: what differs from what, who comes from whom, and what cannot be built."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import pytest
+import torch.nn.functional as F
+from torch import nn
+
+from lib import spec as family
+from lib.attention.masks import causal
+from lib.layers.ff import Gated
+from lib.spec import Diff, Spec, add, diff, get, shown, tree
+
+GOLDEN = {
+    ("transformer", "transformer-pre-norm"): "choices\n  residual    PostNorm -> PreNorm\n"
+    "  final       Identity -> LayerNorm",
+}
+"""Every parent and child, and what differs between them."""
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """A family of its own for one test."""
+    monkeypatch.setattr(family, "_family", dict(family.family()))
+
+
+def test_every_child_differs_from_its_parent_as_written_down():
+    children = {(spec.parent, spec.name) for spec in family.family().values() if spec.parent}
+    assert children == set(GOLDEN)
+    for pair, text in GOLDEN.items():
+        assert str(diff(*pair)) == text
+
+
+def test_every_member_names_its_paper():
+    for spec in family.family().values():
+        assert spec.paper.startswith(("arXiv:", "https://")), spec.name
+
+
+def test_but_changes_what_it_is_told_and_nothing_else():
+    one = Spec(name="one", d_model=32)
+    two = one.but(d_ff=7, mask=causal)
+    assert (two.d_ff, two.mask, two.d_model, two.name) == (7, causal, 32, "one")
+    assert two.but(d_ff=256, mask=one.mask) == one
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.d_ff = 3  # type: ignore[misc]
+
+
+def test_sizes_and_choices_are_told_apart():
+    one = Spec(name="one", paper="a")
+    found = diff(one, one.but(name="two", paper="b", d_ff=7, eps=1e-6, n_groups=2, ff=Gated, act=F.silu, bias=False))
+    assert found.sizes == {"n_groups": (None, 2), "d_ff": (256, 7), "eps": (1e-5, 1e-6)}
+    assert list(found.choices) == ["bias", "ff", "act"]
+    assert "  ff          FeedForward -> Gated\n  act         gelu -> silu" in str(found)
+    assert diff(one, one) == Diff({}, {}) and str(diff(one, one)) == "no difference"
+
+
+def test_every_field_is_a_size_or_a_choice():
+    one = Spec(name="one")
+    numbers = {f.name for f in dataclasses.fields(one)[3:] if type(getattr(one, f.name)) in (int, float)}
+    assert {*numbers, "n_groups"} == {name for name in vars(one) if name[:2] in ("n_", "d_", "p_")} - {
+        "name", "parent", "paper"
+    } | set(family.NUMBERS)  # fmt: skip
+
+
+def test_derived_values_follow_and_are_not_listed():
+    one = Spec(name="one", d_model=48, n_heads=6)
+    assert one.d_head == 8 and one.but(n_heads=3).d_head == 16
+    assert list(diff(one, one.but(n_heads=3)).sizes) == ["n_heads"]
+
+
+def test_the_tree_shows_who_comes_from_whom(alone):
+    add(Spec(name="root", paper="x"))
+    for name, parent in (("a", "root"), ("b", "a"), ("c", "root")):
+        add(get(parent).but(name=name, parent=parent))
+    assert tree("root") == "root\n├─ a\n│  └─ b\n└─ c"
+    assert tree("a") == "a\n└─ b"
+    assert "root\n├─ a" in tree() and tree().splitlines()[0] in family.family()
+
+
+def test_values_are_shown_as_a_reader_would_write_them():
+    assert shown(stepped(5)) == "stepped(...)"
+    assert shown(partial(Gated, act=F.silu)) == "Gated(act=silu)"
+    assert [shown(each) for each in (causal, nn.LayerNorm, 1e-5, None)] == ["causal", "LayerNorm", "1e-05", "None"]
+
+
+def stepped(step):
+    return lambda b, h, q, k: q % step == k % step
+
+
+WRONG = {
+    "an unknown field": (lambda: Spec(name="x").but(n_layer=2), "no field n_layer: did you mean n_layers"),
+    "a field like no other": (lambda: Spec(name="x").but(zzz=2), "no field zzz: it has name, parent, paper, n_vocab"),
+    "an unknown model": (lambda: get("transfomer"), "no model is called 'transfomer': did you mean 'transformer'"),
+    "a model like no other": (lambda: get("zzz"), "there are .*transformer"),
+    "a name that is taken": (lambda: add(get("transformer")), "there is a model 'transformer' already"),
+    "an orphan": (lambda: add(Spec(name="x", parent="y")), "its parent 'y' is not in the family"),
+    "heads that do not fit": (lambda: Spec(name="x", d_model=10, n_heads=3), "d_model=10 is not a multiple"),
+    "no layers": (lambda: Spec(name="x", n_layers=0), "n_layers is at least 1, not 0"),
+    "types below 0": (lambda: Spec(name="x", n_types=-1), "n_types is 0 or more"),
+    "all dropped": (lambda: Spec(name="x", p_attend=1.0), "p_attend is a share below 1"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_cannot_be_is_a_clear_error(wrong, alone):
+    run, message = WRONG[wrong]
+    with pytest.raises(ValueError, match=message):
+        run()
