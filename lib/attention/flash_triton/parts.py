@@ -27,6 +27,15 @@ def dot(a, b):
 
 
 @triton.jit
+def rounded(x, dtype: tl.constexpr):
+    """x, float32, in a dtype as narrow or narrower, to the nearest."""
+    if INTERPRETED and dtype == tl.bfloat16:  # which cuts the last 16 bits off: half of the even neighbour's gap first
+        bits = x.to(tl.uint32, bitcast=True)
+        x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
+    return x.to(dtype)
+
+
+@triton.jit
 def pointers(x, strides, b, h, i0, i, d):
     """Where the rows i0 + i of head h in sequence b stand, (len(i), len(d)). Only the tile's corner may be far away."""
     corner = tl.cast(b, tl.int64) * strides[0] + tl.cast(h, tl.int64) * strides[1] + tl.cast(i0, tl.int64) * strides[2]
@@ -52,7 +61,7 @@ def load(x, strides, b, h, i0, i, end, d, D: tl.constexpr, EDGE: tl.constexpr):
 def store(x, values, strides, b, h, i0, i, end, d, D: tl.constexpr):
     """Write rows i0 + i, as far as `end`, in the dtype of x."""
     at = pointers(x, strides, b, h, i0, i, d)
-    tl.store(at, values.to(x.dtype.element_ty), mask=(i0 + i < end)[:, None] & (d < D)[None, :])
+    tl.store(at, rounded(values, x.dtype.element_ty), mask=(i0 + i < end)[:, None] & (d < D)[None, :])
 
 
 # --- which keys -------------------------------------------------------------------------------------------------------
