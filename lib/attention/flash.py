@@ -173,7 +173,7 @@ def _scores(q: BHTD, k: BGSD, t: slice, s: slice, pattern: Pattern, scale: float
 
 def _keys(x: BGSD, q: BHTD, s: slice) -> BHTD:
     """Rows s of keys or values, each as often as heads of q ask for it, in the dtype of the sums."""
-    return x[:, :, s].repeat_interleave(q.shape[1] // x.shape[1], 1).to(torch.promote_types(q.dtype, torch.float32))
+    return core.for_each_head(x[:, :, s], q.shape[1]).to(torch.promote_types(q.dtype, torch.float32))
 
 
 def _for_each_group(x: BHTD, k: BGSD) -> BGSD:

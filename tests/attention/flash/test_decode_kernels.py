@@ -6,6 +6,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
 
+from lib.attention import masks
 from lib.attention.core import attend
 from lib.attention.decode import Cache, PagedCache
 from lib.attention.flash_triton.decode import decode
@@ -78,7 +79,7 @@ def normal(rng, *shape):
 
 def paged(rng, k, v, lengths):
     """The same rows in blocks of a pool, dealt out at random; slots that no row uses hold NaN."""
-    (B, G, S, D), block = k.shape, int(rng.integers(1, 20))
+    (B, G, S), block = k.shape[:3], int(rng.integers(1, 20))
     n = -(-S // block)
     pools = [torch.full((B * n + 2, G, block, x.shape[3]), torch.nan, dtype=x.dtype) for x in (k, v)]
     blocks = torch.full((B, n), -1)
@@ -153,7 +154,8 @@ def test_it_reads_a_cache_as_it_is(make):
             k, v, k_at = cache.extend(*(normal(rng, 2, 2, max(lengths), 8).float() for _ in range(2)), at)
             q = normal(rng, 2, 4, 1, 8).float()
             y, _ = decode(q, cache.k, cache.v, cache.n, blocks=getattr(cache, "blocks", None), n_splits=2)
-            exact = attend(q.double(), k.nan_to_num().double(), v.double(), lambda b, h, q, k: k_at[b, k] >= 0)
+            held = masks.moved(lambda b, h, q, k: k >= 0, k_at, k_at)
+            exact = attend(q.double(), k.nan_to_num().double(), v.double(), held)
             torch.testing.assert_close(y.double(), exact, rtol=0, atol=1e-6)
 
 
