@@ -28,9 +28,9 @@ class Char(Tokenizer):
         characters = sorted({character for text in texts for character in text} - {*specials})
         return cls([*specials, *characters], specials=specials, unknown=unknown, **shared)
 
-    def _run(self, text: str) -> Run:
+    def _run(self, text: str, first: bool) -> Run:
         default = None if self.unknown is None else self.ids[self.unknown]
-        ids = [self.ids.get(character, default) for character in text]
+        ids = [self.own.get(character, default) for character in text]
         known = [id for id in ids if id is not None]
         if len(known) < len(ids):
             raise ValueError(
@@ -44,7 +44,7 @@ class Char(Tokenizer):
 
     def _file(self) -> dict[str, Any]:
         """The format has no model of characters: this is byte-pair encoding without a merge, and without words."""
-        model = {"type": "BPE", "unk_token": self.unknown, "fuse_unk": False, "vocab": self.ids, "merges": []}
+        model = {"type": "BPE", "unk_token": self.unknown, "fuse_unk": False, "vocab": self.own, "merges": []}
         return {"normalizer": None, "pre_tokenizer": None, "decoder": {"type": "Fuse"}, "model": model}
 
     @classmethod

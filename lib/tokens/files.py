@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.tokens.added import Added
 from lib.tokens.layout import Padding, Template, Truncation
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 ANY = object()
 """For `settle`: a setting that changes nothing here."""
+
+STEPS = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers", "decoder": "decoders"}
+STEPS |= {"post_processor": "processors"}
+"""What a Sequence calls its steps, in each section of the file."""
 
 STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 
@@ -53,6 +59,33 @@ def settle(section: dict[str, Any] | None, where: str, **known: Any) -> None:
             raise ValueError(f"{where} has {key} = {json.dumps(value)[:60]}, which lib.tokens does not do{meant}.")
 
 
+def flag(section: dict[str, Any], key: str, where: str, default: bool = False) -> bool:
+    """A setting that is true or false."""
+    value = section.get(key, default)
+    if not isinstance(value, bool):
+        raise ValueError(f"{where}.{key} should be true or false; it is {json.dumps(value)[:60]}.")
+    return value
+
+
+def parts(saved: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """The steps of a section: none where it is null, several where it is a Sequence."""
+    section = saved.get(where)
+    if isinstance(section, dict) and section.get("type") == "Sequence":
+        return [step for part in need(section, STEPS[where], where) for step in parts({where: part}, where)]
+    return [section] if section else []
+
+
+def pairs(model: dict[str, Any]) -> list[tuple[str, str]]:
+    """The merges of a model."""
+    merges = []
+    for rank, pair in enumerate(need(model, "merges", "model")):
+        halves = pair.split(" ") if isinstance(pair, str) else pair  # the older form of the file, and the newer
+        if len(halves) != 2:
+            raise ValueError(f"Merge {rank} should be two pieces; it is {pair!r}.")
+        merges.append((halves[0], halves[1]))
+    return merges
+
+
 def by_id(vocabulary: Any, added: dict[str, int]) -> list[str]:
     """Pieces in order of their ids, from a map of pieces and the added tokens. Ids have to be 0, 1, 2 and so on."""
     if not isinstance(vocabulary, dict):
@@ -67,45 +100,43 @@ def by_id(vocabulary: Any, added: dict[str, int]) -> list[str]:
     return pieces
 
 
-def added_token(token: dict[str, Any], normalized: Any = False) -> tuple[str, int]:
-    """A special token and its id. Where there is no normaliser, `normalized` may be anything."""
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def added_token(token: dict[str, Any], vocabulary: Collection[str]) -> tuple[Added, int]:
+    """A special token and its id; `vocabulary` is the model's own."""
     piece, id = need(token, "content", "An added token"), need(token, "id", "An added token")
-    plain = {"content": ANY, "id": ANY, "single_word": False, "lstrip": False, "rstrip": False}
-    settle(token, f"The added token {piece!r}", **plain, normalized=normalized, special=True)
-    return piece, id
+    settle(token, f"The added token {piece!r}", content=ANY, id=ANY, **dict.fromkeys(FLAGS, ANY))
+    flags = {name: bool(token.get(name)) for name in FLAGS}
+    return Added(piece, behind=piece not in vocabulary, **flags), id
 
 
-def shared(saved: dict[str, Any], specials: list[str]) -> dict[str, Any]:
+def shared(saved: dict[str, Any], specials: list[Added]) -> dict[str, Any]:
     """What every kind has: the arguments of Tokenizer."""
     return {
         "specials": specials,
-        "template": template(saved.get("post_processor")),
+        "template": template(saved),
         "truncation": truncation(saved.get("truncation")),
         "padding": padding(saved.get("padding")),
     }
 
 
-def template(saved: dict[str, Any] | None) -> Template | None:
+def template(saved: dict[str, Any]) -> Template | None:
     """The template that a post-processor stands for."""
-    if saved is None:
+    found = [part for part in parts(saved, "post_processor") if need(part, "type", "post_processor") != "ByteLevel"]
+    if len(found) > 1:
+        raise ValueError("post_processor has several templates in a row; lib.tokens does one.")
+    if not found:
         return None
-    kind = need(saved, "type", "post_processor")
-    if kind == "ByteLevel":  # it has one task, the spans, and does it unless told not to
-        settle(saved, "post_processor", type=ANY, add_prefix_space=ANY, use_regex=ANY, trim_offsets=False)
-        return None
-    if kind == "BertProcessing":
-        sep, cls = (need(saved, key, "post_processor")[0] for key in ("sep", "cls"))
-        return Template(f"{cls} $A {sep}", f"{cls} $A {sep} $B:1 {sep}:1")
-    if kind == "Sequence":
-        found = [template(part) for part in need(saved, "processors", "post_processor")]
-        templates = [part for part in found if part]
-        if len(templates) > 1:
-            raise ValueError("post_processor has several templates in a row; lib.tokens does one.")
-        return templates[0] if templates else None
-    if kind != "TemplateProcessing":
-        known = "TemplateProcessing, BertProcessing and ByteLevel"
-        raise ValueError(f"post_processor is {kind!r}; lib.tokens reads {known}.")
-    return Template(*(_words(need(saved, key, "post_processor")) for key in ("single", "pair")))
+    (section,) = found
+    if section["type"] in ("BertProcessing", "RobertaProcessing"):
+        sep, cls = (need(section, key, "post_processor")[0] for key in ("sep", "cls"))
+        pair = f"{sep} $B:1 {sep}:1" if section["type"] == "BertProcessing" else f"{sep} {sep} $B {sep}"
+        return Template(f"{cls} $A {sep}", f"{cls} $A {pair}")
+    if section["type"] != "TemplateProcessing":
+        known = "TemplateProcessing, BertProcessing, RobertaProcessing and ByteLevel"
+        raise ValueError(f"post_processor is {section['type']!r}; lib.tokens reads {known}.")
+    return Template(*(_words(need(section, key, "post_processor")) for key in ("single", "pair")))
 
 
 def _words(items: list[dict[str, Any]]) -> str:
@@ -123,8 +154,9 @@ def truncation(saved: dict[str, Any] | None) -> Truncation | None:
     length, strategy = need(saved, "max_length", "truncation"), need(saved, "strategy", "truncation")
     if strategy not in STRATEGIES:
         raise ValueError(f"truncation.strategy is {strategy!r}; known are {', '.join(STRATEGIES)}.")
-    settle(saved, "truncation", max_length=ANY, strategy=ANY, direction=ANY, stride=0)
-    return Truncation(length, STRATEGIES[strategy], saved.get("direction", "Right").lower())
+    settle(saved, "truncation", max_length=ANY, strategy=ANY, direction=ANY, stride=ANY)
+    side, stride = saved.get("direction", "Right").lower(), saved.get("stride", 0)
+    return Truncation(length, STRATEGIES[strategy], side, stride)
 
 
 def padding(saved: dict[str, Any] | None) -> Padding | None:
@@ -140,7 +172,6 @@ def padding(saved: dict[str, Any] | None) -> Padding | None:
 def content(tokenizer: Tokenizer) -> dict[str, Any]:
     """The whole file, as a dictionary."""
     cut, fill = tokenizer.truncation, tokenizer.padding
-    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {
         "version": "1.0",
         "truncation": cut
@@ -148,7 +179,7 @@ def content(tokenizer: Tokenizer) -> dict[str, Any]:
             "direction": cut.side.capitalize(),
             "max_length": cut.length,
             "strategy": next(theirs for theirs, ours in STRATEGIES.items() if ours == cut.strategy),
-            "stride": 0,
+            "stride": cut.stride,
         },
         "padding": fill
         and {
@@ -159,13 +190,18 @@ def content(tokenizer: Tokenizer) -> dict[str, Any]:
             "pad_type_id": fill.kind,
             "pad_token": fill.piece,
         },
-        "added_tokens": [{"id": tokenizer.id_of(s), "content": s, **special} for s in tokenizer.specials],
-        "post_processor": _post_processor(tokenizer),
+        "added_tokens": [
+            {"id": tokenizer.id_of(text), "content": text, **{name: getattr(token, name) for name in FLAGS}}
+            for text, token in tokenizer.added.items()
+        ],
+        "post_processor": post_processor(tokenizer),
         **tokenizer._file(),
     }
 
 
-def _post_processor(tokenizer: Tokenizer) -> dict[str, Any]:
+def post_processor(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The template, as the file has it."""
+
     def items(side: list[tuple[str, int]]) -> list[dict[str, Any]]:
         return [
             {"Sequence" if name in ("$A", "$B") else "SpecialToken": {"id": name.removeprefix("$"), "type_id": kind}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 
 Span = tuple[int, int]
 """First character and one past the last, in the text that was given."""
@@ -22,6 +23,7 @@ class Encoding:
     types: list[int] = field(default_factory=list)  # 0 in the first text, 1 in the second, as the template says
     special: list[int] = field(default_factory=list)  # 1 where the template or padding put the piece
     mask: list[int] = field(default_factory=list)  # 1 for what a model shall look at, 0 for padding
+    overflowing: list[Encoding] = field(default_factory=list)  # what truncation took away, cut to the same length
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,7 +63,23 @@ class Template:
         """How many pieces it adds to one text, or to a pair."""
         return len(self.pair) - 2 if pair else len(self.single) - 1
 
-    def fill(self, runs: list[Run], id_of: Callable[[str], int], special: bool) -> Encoding:
+    def __call__(self, runs: list[list[Run]], id_of: Callable[[str], int], special: bool) -> Encoding:
+        """One run or two, each in parts as Truncation leaves them: the first parts, with all others as overflowing.
+
+        Of a pair, what overflows of either text comes with every part of the other, in the order of the Rust library.
+        """
+        first, *rest = runs
+        ways = [[part] for part in first]
+        if rest:
+            swap = next(name for name, _ in self.pair if name in ("$A", "$B")) == "$B"
+            outer, inner = (rest[0], first) if swap else (first, rest[0])
+            pairs = [*product(outer[:1], inner[:1]), *product(outer[1:], inner), *product(outer[:1], inner[1:])]
+            ways = [[b, a] if swap else [a, b] for a, b in pairs]
+        whole, *overflowing = [self._fill(way, id_of, special) for way in ways]
+        whole.overflowing = overflowing
+        return whole
+
+    def _fill(self, runs: list[Run], id_of: Callable[[str], int], special: bool) -> Encoding:
         """One run or two in their places; the special tokens between them only if `special`."""
         texts: dict[str, Run] = dict(zip(("$A", "$B"), runs, strict=False))
         out = Encoding()
@@ -83,26 +101,33 @@ class Truncation:
 
     strategy    longest_first cuts the longer text of a pair first; only_first and only_second cut that one alone
     side        the end at which pieces go: right or left
+    stride      how many pieces two neighbouring parts of a text share: the one that is kept, and those that overflow
     """
 
     length: int
     strategy: str = "longest_first"
     side: str = "right"
+    stride: int = 0
 
     def __post_init__(self) -> None:
         one_of(self.strategy, "strategy", "longest_first", "only_first", "only_second")
         one_of(self.side, "side", "right", "left")
         if self.length < 1:
             raise ValueError(f"Truncation leaves at least one piece; length is {self.length}.")
+        if self.stride < 0:
+            raise ValueError(f"The stride of truncation is 0 or more; it is {self.stride}.")
 
-    def __call__(self, runs: list[Run], n_special: int) -> list[Run]:
-        """The runs, cut so that they and the special tokens fit. Raises ValueError where that cannot be."""
+    def __call__(self, runs: list[Run], n_special: int) -> list[list[Run]]:
+        """Each run in parts: first what is kept, so short that all and the special tokens fit, then what overflows.
+
+        Raises ValueError where that cannot be.
+        """
         room, sizes = self.length - n_special, [len(ids) for ids, _ in runs]
         if room < 0:
             raise ValueError(f"Truncation to {self.length} leaves no room for {n_special} special tokens.")
         if sum(sizes) <= room:
-            return runs
-        return [self._cut(run, size) for run, size in zip(runs, self._sizes(sizes, room), strict=True)]
+            return [[run] for run in runs]
+        return [self._parts(run, size) for run, size in zip(runs, self._sizes(sizes, room), strict=True)]
 
     def _sizes(self, sizes: list[int], room: int) -> list[int]:
         if room == 0:  # the template alone fills the length: nothing of any text is left, whatever the strategy
@@ -125,9 +150,23 @@ class Truncation:
             )
         return [keep if i == which else size for i, size in enumerate(sizes)]
 
-    def _cut(self, run: Run, size: int) -> Run:
-        part = slice(size) if self.side == "right" else slice(len(run[0]) - size, None)
-        return run[0][part], run[1][part]
+    def _parts(self, run: Run, size: int) -> list[Run]:
+        ids, offsets = run
+        n = len(ids)
+        if size >= n:
+            return [run]
+        if size == 0:
+            return [([], []), run]
+        if self.stride >= size:
+            raise ValueError(
+                f"A stride of {self.stride} needs longer parts; truncation leaves {size} pieces of a text."
+            )
+        step = size - self.stride
+        if self.side == "right":
+            parts = [slice(start, start + size) for start in range(0, n - self.stride, step)]
+        else:
+            parts = [slice(max(stop - size, 0), stop) for stop in range(n, self.stride, -step)]
+        return [(ids[part], offsets[part]) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -146,11 +185,11 @@ class Padding:
             raise ValueError(f"Padding goes to a multiple of 1 or more; multiple is {self.multiple}.")
 
     def __call__(self, batch: list[Encoding], id: int) -> None:
-        """Fill each encoding, in place."""
+        """Fill each encoding and what overflows of it, in place."""
         length = self.length if self.length is not None else max(map(len, batch), default=0)
         if self.multiple:
             length = -(-length // self.multiple) * self.multiple
-        for row in batch:
+        for row in [part for whole in batch for part in (whole, *whole.overflowing)]:
             n = length - len(row)
             for name, filling in (("ids", id), ("offsets", (0, 0)), ("types", self.kind), ("special", 1), ("mask", 0)):
                 column = getattr(row, name)

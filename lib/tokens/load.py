@@ -10,7 +10,8 @@ from typing import Any
 from lib.tokens.base import Tokenizer
 from lib.tokens.bpe import BPE
 from lib.tokens.char import Char
-from lib.tokens.files import ANY, added_token, need, shared
+from lib.tokens.fallback import FallbackBPE
+from lib.tokens.files import added_token, flag, need, parts, shared
 from lib.tokens.unigram import Unigram
 from lib.tokens.wordpiece import WordPiece
 
@@ -29,10 +30,45 @@ def load(path: str | os.PathLike[str]) -> Tokenizer:
 
 def _of(saved: dict[str, Any]) -> Tokenizer:
     model = need(saved, "model", "The file")
-    kind = need(model, "type", "model")
-    if kind not in KINDS:
-        raise ValueError(f"model.type is {kind!r}; lib.tokens has {', '.join(KINDS)}.")
-    chosen = Char if kind == "BPE" and saved.get("pre_tokenizer") is None else KINDS[kind]
-    normalized = False if saved.get("normalizer") else ANY
-    added = dict(added_token(token, normalized) for token in saved.get("added_tokens") or [])
-    return chosen._load(saved, added, shared(saved, list(added)))
+    kind = _kind(model)
+    vocabulary = need(model, "vocab", "model")
+    own = {str(entry[0] if isinstance(entry, list) and entry else entry) for entry in vocabulary}
+    added = [added_token(token, own) for token in saved.get("added_tokens") or []]
+    if kind is BPE and model.get("byte_fallback"):
+        kind = FallbackBPE
+    elif kind is BPE and saved.get("pre_tokenizer") is None:
+        kind = Char
+    if kind is not BPE and any(flag(part, "trim_offsets", "post_processor") for part in parts(saved, "post_processor")):
+        raise ValueError("post_processor has trim_offsets = true, which lib.tokens does for byte-level BPE alone.")
+    tokenizer = kind._load(saved, {token.text: id for token, id in added}, shared(saved, [token for token, _ in added]))
+    _same_ids(saved, tokenizer)
+    return tokenizer
+
+
+def _kind(model: Any) -> type[Tokenizer]:
+    """The kind of a model; the oldest files, GPT-2's among them, do not name it."""
+    if not isinstance(model, dict) or "type" in model:
+        kind = need(model, "type", "model")
+        if kind not in KINDS:
+            raise ValueError(f"model.type is {kind!r}; lib.tokens has {', '.join(KINDS)}.")
+        return KINDS[kind]
+    if "merges" in model:
+        return BPE
+    if "max_input_chars_per_word" in model:
+        return WordPiece
+    raise ValueError("model has no 'type', and neither the merges of BPE nor what WordPiece has.")
+
+
+def _same_ids(saved: dict[str, Any], tokenizer: Tokenizer) -> None:
+    """Raise ValueError where the file gives a token of the template or the padding another id than its own."""
+    told, used = {}, tokenizer.template.names()
+    for part in parts(saved, "post_processor"):
+        told |= {name: entry.get("ids") for name, entry in part.get("special_tokens", {}).items()}
+        told |= {part[key][0]: [part[key][1]] for key in ("sep", "cls") if key in part}
+    if padding := saved.get("padding"):
+        told[padding["pad_token"]] = [padding.get("pad_id", 0)]
+        used.append(padding["pad_token"])
+    for name in used:
+        if told.get(name) != [tokenizer.id_of(name)]:
+            id = tokenizer.id_of(name)
+            raise ValueError(f"The file puts in {name!r} with the ids {told.get(name)}; in the vocabulary it has {id}.")

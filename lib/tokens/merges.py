@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count as numbers
 from itertools import pairwise
 
@@ -79,20 +79,36 @@ def replace(word: list[int], pair: Pair, new: int) -> Iterator[tuple[Pair, int]]
         i += 1
 
 
-def apply(word: list[int], merges: dict[Pair, tuple[int, int]]) -> list[int]:
+def ranks(merges: Iterable[tuple[str, str]], ids: dict[str, int]) -> dict[Pair, tuple[int, int]]:
+    """For the ids of a pair, its rank and the id of what it becomes. Raises ValueError for one that is no piece."""
+    found = {}
+    for rank, (left, right) in enumerate(merges):
+        for piece in (left, right, left + right):
+            if piece not in ids:
+                raise ValueError(f"Merge {rank} is {left!r} + {right!r}, but {piece!r} is not in the vocabulary.")
+        found[ids[left], ids[right]] = rank, ids[left + right]
+    return found
+
+
+def apply(word: list[int], merges: dict[Pair, tuple[int, int]], drop: Callable[[], bool] | None = None) -> list[int]:
     """Merge a word: always the pair with the lowest rank in it, the leftmost of equals.
 
     merges    for a pair, its rank (its place in the order of training) and the id of what it becomes
+    drop      asked for each candidate whether it is passed over this time; it may come again after the next merge
     The neighbours of a piece are kept in two lists, so that n pieces take O(n log n) and not O(n²).
     """
     ids = [*word]
     before, after = list(range(-1, len(word) - 1)), list(range(1, len(word) + 1))
     heap = [(merges[pair][0], i, pair) for i, pair in enumerate(pairwise(word)) if pair in merges]
     heapq.heapify(heap)
+    passed: list[tuple[int, int, Pair]] = []
     while heap:
-        _, i, pair = heapq.heappop(heap)
+        _, i, pair = top = heapq.heappop(heap)
         j = after[i]
         if j == len(ids) or (ids[i], ids[j]) != pair:  # one of the two has since been merged
+            continue
+        if drop and drop():
+            passed.append(top)
             continue
         ids[i], ids[j] = merges[pair][1], GONE
         after[i] = after[j]
@@ -101,4 +117,6 @@ def apply(word: list[int], merges: dict[Pair, tuple[int, int]]) -> list[int]:
         for k in (before[i], i):
             if k >= 0 and after[k] < len(ids) and (made := (ids[k], ids[after[k]])) in merges:
                 heapq.heappush(heap, (merges[made][0], k, made))
+        while passed:
+            heapq.heappush(heap, passed.pop())
     return [id for id in ids if id != GONE]

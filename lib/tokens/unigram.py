@@ -1,26 +1,29 @@
 """Unigram: pieces have probabilities, and a text is cut in the most probable way (Viterbi), or in one drawn by chance.
 
 Spaces are written ▁ and belong to the word behind them; a word is a lattice of pieces (lib.tokens.lattice). Source:
-Kudo 2018, "Subword regularization", arXiv:1804.10959.
+Kudo 2018, "Subword regularization", arXiv:1804.10959. T5 and XLM-R normalise the text first (lib.tokens.charsmap), and
+to them any number of spaces is one.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import regex
 
 from lib.tokens.base import Tokenizer
+from lib.tokens.charsmap import Charsmap
 from lib.tokens.em import learn
-from lib.tokens.files import ANY, need, settle
+from lib.tokens.files import ANY, need, parts, settle
 from lib.tokens.lattice import Lattice, best, draw, lattice
 from lib.tokens.layout import Run, Span
 
 SPACE = "▁"
-WORDS = re.compile(f"{SPACE}[^{SPACE}]*")
+WORDS = regex.compile(f"{SPACE}[^{SPACE}]*")
+CHUNKS = regex.compile(r"\P{White_Space}+")
 PENALTY = 10.0
 """How much less than the worst piece an unknown character scores, as in SentencePiece."""
 
@@ -34,16 +37,31 @@ def words(text: str) -> list[str]:
 class Unigram(Tokenizer):
     """The most probable way to cut each word."""
 
-    def __init__(self, pieces: Sequence[str], scores: Sequence[float], *, unknown: str = "<unk>", **shared: Any):
-        """`scores[i]` is the logarithm of the probability of `pieces[i]`; `unknown` stands for what cannot be cut."""
+    def __init__(
+        self,
+        pieces: Sequence[str],
+        scores: Sequence[float],
+        *,
+        unknown: str = "<unk>",
+        charsmap: Charsmap | None = None,
+        chunks: bool = False,
+        **shared: Any,
+    ):
+        """`scores[i]` is the logarithm of the probability of `pieces[i]`; for `shared` see Tokenizer.
+
+        unknown     stands for what cannot be cut
+        charsmap    normalises a text
+        chunks      a text is first cut at spaces of any kind, so that it does not matter how many there are
+        """
         super().__init__(pieces, **shared)
         if len(scores) != len(self.pieces):
             raise ValueError(f"Each piece has one score; there are {len(self.pieces)} pieces and {len(scores)} scores.")
         if unknown not in self.ids:
             raise ValueError(f"The piece for unknown characters, {unknown!r}, is not in the vocabulary.")
         self.scores, self.unknown = list(map(float, scores)), unknown
-        self._scored = {piece: (i, self.scores[i]) for i, piece in enumerate(self.pieces)}
-        self._longest = max(map(len, self.pieces))
+        self.charsmap, self.chunks = charsmap, chunks
+        self._scored = {piece: (i, self.scores[i]) for piece, i in self.own.items()}
+        self._longest = max(map(len, self.own))
         self._lost = self.ids[unknown], min(self.scores) - PENALTY
 
     @classmethod
@@ -74,21 +92,30 @@ class Unigram(Tokenizer):
 
         Of Kudo 2018, section 3.3, over all ways and not only the n best. No special token of the text is seen.
         """
-        return [id for word in words(text) for id, _ in draw(self._lattice(word), alpha, rng)]
+        normal = self._normal(text)[0]
+        found = [word for start, end in self._chunks(normal) for word in words(normal[start:end])]
+        return [id for word in found for id, _ in draw(self._lattice(word), alpha, rng)]
 
     def _lattice(self, word: str) -> Lattice:
         return lattice(word, self._scored, self._longest, self._lost)
 
-    def _run(self, text: str) -> Run:
+    def _normal(self, text: str) -> tuple[str, list[int] | None]:
+        return self.charsmap(text) if self.charsmap else (text, None)
+
+    def _chunks(self, text: str) -> list[Span]:
+        return [match.span() for match in CHUNKS.finditer(text)] if self.chunks else [(0, len(text))]
+
+    def _run(self, text: str, first: bool) -> Run:
         ids: list[int] = []
         offsets: list[Span] = []
-        at = 0 if text.replace(" ", SPACE).startswith(SPACE) else -1  # the first ▁ may be none of the text's
-        for word in words(text):
-            found = self._cache.get(word) or self._remember(word)
-            ids += found[0]
-            for start, end in found[1]:
-                offsets.append((max(at + start, 0), max(at + end, 1)))
-            at += len(word)
+        for begin, stop in self._chunks(text):
+            at = begin - (text[begin:stop][:1] not in (" ", SPACE))  # the first ▁ may be none of the text's
+            for word in words(text[begin:stop]):
+                found = self._cache.get(word) or self._remember(word)
+                ids += found[0]
+                for start, end in found[1]:
+                    offsets.append((max(at + start, begin), max(at + end, begin + 1)))
+                at += len(word)
         return ids, offsets
 
     def _word(self, word: str) -> Run:
@@ -111,24 +138,34 @@ class Unigram(Tokenizer):
 
     def _file(self) -> dict[str, Any]:
         space = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "always", "split": True}
-        vocabulary = [list(pair) for pair in zip(self.pieces, self.scores, strict=True)]
+        vocabulary = [[piece, self.scores[i]] for piece, i in self.own.items()]
         model = {"type": "Unigram", "unk_id": self.ids[self.unknown], "vocab": vocabulary, "byte_fallback": False}
-        return {"normalizer": None, "pre_tokenizer": space, "decoder": space, "model": model}
+        normalizer = self.charsmap and {"type": "Precompiled", "precompiled_charsmap": self.charsmap.table}
+        words = {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, space]} if self.chunks else space
+        return {"normalizer": normalizer, "pre_tokenizer": words, "decoder": space, "model": model}
 
     @classmethod
     def _load(cls, saved: dict[str, Any], added: dict[str, int], shared: dict[str, Any]) -> Unigram:
         model = saved["model"]
-        settle(saved.get("normalizer"), "normalizer")
-        for part in ("pre_tokenizer", "decoder"):
-            section = need(saved, part, "The file")
-            settle(section, part, type="Metaspace", replacement=SPACE, prepend_scheme="always", split=True)
+        charsmap = None
+        for i, step in enumerate(parts(saved, "normalizer")):
+            settle(step, "normalizer", **{"type": "Precompiled", "precompiled_charsmap": ANY} if i == 0 else {})
+            charsmap = Charsmap(need(step, "precompiled_charsmap", "normalizer"))
+        need(saved, "pre_tokenizer", "The file")
+        *before, space = parts(saved, "pre_tokenizer") or [{}]
+        for section, part in ((space, "pre_tokenizer"), (need(saved, "decoder", "The file"), "decoder")):
+            need(section, "type", part)
+            older = {"add_prefix_space": True, "str_rep": SPACE}
+            settle(section, part, type="Metaspace", replacement=SPACE, prepend_scheme="always", split=True, **older)
+        for step in before:
+            settle(step, "pre_tokenizer", type="WhitespaceSplit")
         settle(model, "model", type=ANY, vocab=ANY, unk_id=ANY, byte_fallback=False)
         vocabulary = need(model, "vocab", "model")
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in vocabulary):
             raise ValueError("model.vocab should be a list of pairs: a piece and its score.")
         pieces, scores = [piece for piece, _ in vocabulary], [score for _, score in vocabulary]
         for piece, id in sorted(added.items(), key=lambda item: item[1]):
-            if id == len(pieces):  # a special token behind the vocabulary
+            if id == len(pieces):  # a special token behind the vocabulary; it is in no lattice
                 pieces.append(piece)
                 scores.append(0.0)
             elif not 0 <= id < len(pieces) or pieces[id] != piece:
@@ -138,4 +175,4 @@ class Unigram(Tokenizer):
             raise ValueError(
                 f"model.unk_id is {unknown!r}; it should be the id of one of the {len(vocabulary)} pieces."
             )
-        return cls(pieces, scores, unknown=pieces[unknown], **shared)
+        return cls(pieces, scores, unknown=pieces[unknown], charsmap=charsmap, chunks=bool(before), **shared)

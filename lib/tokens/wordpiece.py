@@ -39,7 +39,7 @@ class WordPiece(Tokenizer):
         if unknown not in self.ids:
             raise ValueError(f"The piece for unknown words, {unknown!r}, is not in the vocabulary.")
         self.unknown, self.lowercase = unknown, lowercase
-        self._longest = max(map(len, self.pieces))
+        self._longest = max(map(len, self.own))
 
     @classmethod
     def train(
@@ -72,16 +72,18 @@ class WordPiece(Tokenizer):
         grown = grow(pieces, totals, n_vocab, least)
         return cls(grown, unknown=unknown, specials=specials, lowercase=lowercase, **shared)
 
-    def _run(self, text: str) -> Run:
+    def _normal(self, text: str) -> tuple[str, list[int]]:
+        return bert.normalise(text, self.lowercase)
+
+    def _run(self, text: str, first: bool) -> Run:
         ids: list[int] = []
         offsets: list[Span] = []
-        normal, places = bert.normalise(text, self.lowercase)
-        for match in bert.WORDS.finditer(normal):
+        for match in bert.WORDS.finditer(text):
             word, at = match.group(), match.start()
             found = self._cache.get(word) or self._remember(word)
             ids += found[0]
             for start, end in found[1]:
-                offsets.append((places[at + start], places[at + end - 1] + 1))
+                offsets.append((at + start, at + end))
         return ids, offsets
 
     def _word(self, word: str) -> Run:
@@ -92,7 +94,7 @@ class WordPiece(Tokenizer):
         while start < len(word) <= LONGEST:
             prefix = PREFIX if start else ""
             for end in range(min(len(word), start + self._longest), start, -1):
-                if (id := self.ids.get(prefix + word[start:end])) is not None:
+                if (id := self.own.get(prefix + word[start:end])) is not None:
                     ids.append(id)
                     spans.append((start, end))
                     start = end
@@ -120,7 +122,7 @@ class WordPiece(Tokenizer):
             "normalizer": {**normalizer, "strip_accents": None, "lowercase": self.lowercase},
             "pre_tokenizer": {"type": "BertPreTokenizer"},
             "decoder": {"type": "WordPiece", "prefix": PREFIX, "cleanup": True},
-            "model": {**model, "max_input_chars_per_word": LONGEST, "vocab": self.ids},
+            "model": {**model, "max_input_chars_per_word": LONGEST, "vocab": self.own},
         }
 
     @classmethod

@@ -29,7 +29,15 @@ def model_of(rust: Rust) -> dict:
 
 
 def columns(encoding) -> tuple[list, ...]:
-    """Everything an encoding of either library holds."""
+    """Everything an encoding of either library holds.
+
+    In the Rust library parts that overflow may overflow once more; those repeat what the first list has.
+    """
+    return (*row(encoding), list(map(row, encoding.overflowing)))
+
+
+def row(encoding) -> tuple[list, ...]:
+    """An encoding without what overflows."""
     if hasattr(encoding, "type_ids"):
         rest = (encoding.type_ids, encoding.special_tokens_mask, encoding.attention_mask)
     else:
@@ -38,7 +46,7 @@ def columns(encoding) -> tuple[list, ...]:
 
 
 def unlike(ours: Tokenizer, theirs: Rust, texts: Iterable[str]) -> list[str]:
-    """The texts whose ids, spans, types, masks or decoded ids differ."""
+    """The texts whose ids, spans, types, masks, overflowing parts or decoded ids differ."""
     return [
         text
         for text in texts
