@@ -47,6 +47,8 @@ class Spec:
 
     # sizes
     n_vocab: int = 256
+    n_source: int = 256
+    """Entries of the source's vocabulary where it has one of its own, `TwoTables`."""
     n_positions: int = 512
     """The longest sequence that a table of positions holds."""
     n_types: int = 0
@@ -98,14 +100,14 @@ class Spec:
     final: Callable[..., nn.Module] = nn.Identity
     """The norm behind the last block, called as `norm` is; nn.Identity for none."""
     body: Callable[[Spec], stack.Single | stack.EncoderDecoder] = stack.Single
-    """Embeddings and stacks: `Single`, `EncoderDecoder`."""
+    """Embeddings and stacks: `Single`, `EncoderDecoder`, `TwoTables`."""
     head: Callable[[Spec], nn.Module] = heads.TiedLM
     """What turns the last hidden states into an answer: lib/heads.py."""
     init: Callable[[stack.Model], None] = stack.normal
     """Gives every parameter of the model its first value: `normal`, `xavier`."""
 
     def __post_init__(self) -> None:
-        for name in ("n_vocab", "n_positions", "n_layers", "n_heads", "d_model", "d_ff"):
+        for name in ("n_vocab", "n_source", "n_positions", "n_layers", "n_heads", "d_model", "d_ff"):
             require(getattr(self, name) >= 1, f"{name} is at least 1, not {getattr(self, name)}")
         require(self.n_types >= 0, f"n_types is 0 or more, not {self.n_types}")
         fits = f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: change one of them"

@@ -10,7 +10,7 @@
 Parts fit into each other so; each level is a slot of the specification (lib/spec.py) and can be exchanged alone:
 
     Model        body, then head; the first values of all parameters
-    body         `Single` or `EncoderDecoder`: embeddings and stacks
+    body         `Single`, `EncoderDecoder` or `TwoTables`: embeddings and stacks
     Stack        n_layers blocks and a final norm
     block        `Block` (mix, feed-forward) or `CrossBlock` (mix, look at a memory, feed-forward)
     residual     `PreNorm` or `PostNorm`: how a sublayer's answer joins the stream
@@ -228,8 +228,11 @@ class EncoderDecoder(nn.Module):
 
     def read(self, source: BT, source_mask: Mask = masks.full, keep: list[BTC] | None = None) -> list[Pair]:
         """The keys and values that each block of the decoder finds in the source."""
-        y = self.encoder(self.embed(source, positions(source)), source_mask, keep=keep)
+        y = self.encoder(self.enter(source), source_mask, keep=keep)
         return [block.cross.read(y) for block in self.decoder.blocks]
+
+    def enter(self, source: BT) -> BTC:
+        return self.embed(source, positions(source))
 
     def start(self, source: BT, size: int, source_mask: Mask = masks.full) -> State:
         """For `step`: the source, read once, and room for `size` positions of the target in each row."""
@@ -240,6 +243,21 @@ class EncoderDecoder(nn.Module):
         """What `forward` gives for the new tokens ids (B, T) of the targets in `state`; see `Attention.forward`."""
         x = self.embed(ids, state.caches[0].next_positions(ids.shape[0], ids.shape[1], lengths))
         return self.decoder(x, caches=state.caches, lengths=lengths, memory=state.memory, memory_mask=state.memory_mask)
+
+
+class TwoTables(EncoderDecoder):
+    """Each language has a vocabulary and a table of its own, the source one of spec.n_source entries."""
+
+    def __init__(self, spec: Spec):
+        super().__init__(spec)
+        self.embed_source = spec.embed(self.reader(spec))
+
+    @staticmethod
+    def reader(spec: Spec) -> Spec:
+        return EncoderDecoder.reader(spec).but(n_vocab=spec.n_source)
+
+    def enter(self, source: BT) -> BTC:
+        return self.embed_source(source, positions(source))
 
 
 def positions(ids: BT) -> Tensor:

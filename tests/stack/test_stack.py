@@ -10,10 +10,11 @@ from torch import nn
 
 from lib.attention.decode import PagedCache, SlidingCache
 from lib.attention.masks import and_masks, causal, padding, sliding_window
-from lib.layers.embed import Normed, Scaled, learned, rotary
+from lib.layers.embed import Normed, Scaled, learned, rotary, sinusoidal
 from lib.layers.ff import FeedForward, Gated
+from lib.layers.pos import Rotary, Sinusoidal
 from lib.spec import Spec
-from lib.stack import CrossBlock, EncoderDecoder, Model, PostNorm, PreNorm, State, xavier
+from lib.stack import CrossBlock, EncoderDecoder, Model, PostNorm, PreNorm, State, TwoTables, xavier
 from tests.attention.twins import normal, shaken
 from tests.stack.verified import CLAIMS
 
@@ -79,6 +80,14 @@ def test_embeddings_are_their_formulas():
     e = shaken(Scaled(GPT.but(p_dropout=0.9)), rng).eval()
     assert torch.allclose(e(x, at), e.tokens.weight[x] * 8**0.5 + e.pos.weight[at], atol=1e-12)
     assert (e.train()(x, at) == 0).double().mean() > 0.7
+
+
+def test_positions_take_their_base_from_the_specification():
+    spec = GPT.but(base=100.0)
+    x, at = torch.ones(1, 2, 3, 4), torch.arange(3)
+    assert torch.equal(rotary(spec).on_heads(x, at), Rotary(4, base=100.0).on_heads(x, at))
+    x = torch.ones(2, 3, 8)
+    assert torch.equal(sinusoidal(spec).on_embed(x, at), Sinusoidal(8, 100.0).on_embed(x, at))
 
 
 # --- first values ----------------------------------------------------------------------------------------------------
@@ -152,6 +161,21 @@ def test_the_source_is_read_once():
     for t in range(6):
         model.step(ids(2, 6)[:, t : t + 1], state)
     assert n_calls == ["encoder", "keys"]
+
+
+@torch.no_grad()
+def test_two_tables_are_one_where_they_hold_the_same():
+    one, two = Model(READS).eval(), Model(READS.but(body=TwoTables, n_source=17)).eval()
+    weights = one.state_dict()
+    table = weights["body.embed.tokens.weight"]
+    weights["body.embed_source.tokens.weight"] = torch.cat([table, table[:6]])
+    weights["body.embed_source.pos.weight"] = weights["body.embed.pos.weight"]
+    two.load_state_dict(weights)
+    source = ids(2, 6)
+    assert torch.equal(one(source, ids(2, 4)), two(source, ids(2, 4)))
+    assert torch.equal(two(source + 11 * (source < 6), ids(2, 4)), two(source, ids(2, 4)))
+    with pytest.raises(ValueError, match="ids are from 0 to 16"):
+        two(source + 11, ids(2, 4))
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
