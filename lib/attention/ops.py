@@ -1,9 +1,9 @@
 """Tiled attention as an operator of torch: differentiable, and kept whole by torch.compile.
 
     y, lse = flash(q, k, v, Pattern(right=0), scale=0.125)            # flash_triton/
-    y, lse = flash(q, k, v, Pattern(right=0), scale=0.125, triton=False)   # flash.py, its twin in plain torch
+    y, lse = flash(q, k, v, Pattern(right=0), scale=0.125, triton=False)  # flash.py, its twin in plain torch
 
-To autograd and to torch.compile a kernel is a black box. `torch.library` asks for what they need in its place: a schema,
+To autograd and to torch.compile a kernel is a black box. `torch.library` takes what they need to know of it: a schema,
 the shapes of the answer (`register_fake`; lengths may be symbols, so that a new length is no new compilation), and the
 way back (`register_autograd`). The way back is an operator of its own and has none itself: a second derivative is an
 error.
@@ -129,7 +129,10 @@ def _differentiate(ctx, dy, dlse):
     options = ctx.options._replace(**dict(zip(TENSORS, tensors, strict=True)))
     dy = torch.zeros_like(y) if dy is None else dy
     dq, dk, dv, dsinks = torch.ops.course.flash_backward(dy, dlse, q, k, v, y, lse, *options)
-    return dq, dk, dv, *Options(*[None] * len(options))._replace(sinks=None if options.sinks is None else dsinks)
+    of_options = [None] * len(options)
+    if options.sinks is not None:
+        of_options[Options._fields.index("sinks")] = dsinks
+    return dq, dk, dv, *of_options
 
 
 _forward.register_autograd(_differentiate, setup_context=_keep)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from tests.attention import score_twins, twins
+from tests.attention import backend_twins, score_twins, twins
 from tests.claims import Claim, largest
 
 TOLERANCE = 1e-10
@@ -32,6 +32,8 @@ SDPA = "torch scaled_dot_product_attention, float64: outputs, gradients"
 PAIRS = "Python, pair by pair, float64: scores"
 MHA = "torch.nn.MultiheadAttention, float64: outputs, weights, gradients"
 
+REFERENCE = "lib.attention.core.attend, float64: outputs, gradients"
+
 COMPILED = Claim(
     "attend, packed documents in a window, composed scores",
     "torch flex_attention, compiled, float32: outputs",
@@ -39,11 +41,34 @@ COMPILED = Claim(
     twins.compiled_error,
 )
 
+FLEX = Claim(
+    "attention, backend flex: packed windows, global tokens, blind queries",
+    REFERENCE.replace(", gradients", ""),
+    1e-6,  # rounding of float32
+    backend_twins.compiled_error,
+)
+
 CLAIMS = [
     claim("attend, grouped heads, masks, biases", SDPA, twins.sdpa_error),
     claim("attend, every mask, every score", "torch flex_attention, eager, float64: outputs", twins.flex_error),
     COMPILED,
     claim("attend, blind queries", "the same queries left out, float64: outputs, gradients", twins.blind_error),
+    claim("attend, sinks", SDPA, backend_twins.sinks_error),
+    claim(
+        "attention, backend sdpa: masks, scores, sinks",
+        REFERENCE,
+        partial(backend_twins.backend_error, "sdpa", torch.float64),
+    ),
+    claim(
+        "attention, backend flash: patterns, sinks",
+        REFERENCE,
+        partial(backend_twins.backend_error, "flash", torch.float64),
+        1e-6,  # a Pattern's slopes of ALiBi are float32
+    ),
+    FLEX,
+    claim(
+        "Attention in its slot attention", "torch.nn.MultiheadAttention, float64: outputs", backend_twins.layer_error
+    ),
     claim("Attention, self", MHA, partial(twins.mha_error, False)),
     claim("Attention, grouped heads, causal", MHA.replace("weights, ", ""), twins.grouped_error),
     claim("Attention, cross", MHA, partial(twins.mha_error, True)),
