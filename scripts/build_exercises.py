@@ -127,17 +127,17 @@ def _stub(tree: ast.Module, begin: int, end: int, number: str, cell: int) -> lis
 
 
 def _enclosing(tree: ast.Module, line: int) -> list[ast.FunctionDef | ast.ClassDef]:
-    """The classes and functions around a line, outermost first."""
+    """The classes and functions around a line, outermost first. They may stand under an `if`."""
     path, body = [], tree.body
     while True:
         around = [
             n
             for n in body
-            if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.lineno < line <= (n.end_lineno or 0) + 1
+            if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.If)) and n.lineno < line <= (n.end_lineno or 0) + 1
         ]
         if not around:
             return path
-        path.append(around[-1])
+        path += [n for n in around[-1:] if not isinstance(n, ast.If)]
         body = around[-1].body
 
 

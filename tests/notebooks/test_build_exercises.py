@@ -52,6 +52,11 @@ def test_methods_are_cut_one_by_one():
     assert "write A.f here" in made and "write A.g here" in made and "return" not in made and "x = 1" in made
 
 
+def test_a_function_may_stand_under_an_if():
+    source = "if True:\n    x = 1\n\n    def f():\n        # BEGIN SOLUTION\n        return x\n        # END SOLUTION"
+    assert cut(source, "99.1", 0).endswith('    def f():\n        raise NotImplementedError("Exercise 99.1: write f here")')
+
+
 def test_values_at_the_top_level_become_ellipsis_so_that_the_notebook_runs_on():
     source = "n = 3\n# BEGIN SOLUTION\nw, b = [1], 2\nc: int = 4\n# END SOLUTION"
     made = cut(source, "99.1", 0)
