@@ -42,8 +42,8 @@ def split_kernel(
     i, j, d, dv = tl.arange(0, M), tl.arange(0, N), tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_DV)
     h, t = g * n_shared + i // T, i % T
     asks = i < n_shared * T
-    at = q + b * q_strides[0] + h[:, None] * q_strides[1] + t[:, None] * q_strides[2] + d[None, :] * q_strides[3]
-    q_tile = tl.load(at, mask=asks[:, None] & (d < D)[None, :], other=0.0)  # m D
+    q_at = q + b * q_strides[0] + h[:, None] * q_strides[1] + t[:, None] * q_strides[2] + d[None, :] * q_strides[3]
+    q_tile = tl.load(q_at, mask=asks[:, None] & (d < D)[None, :], other=0.0)  # m D
     length = tl.load(rules.lengths + b)
     t += length - T  # the position of a query
     first = tl.maximum(length - T - rules.left, 0)  # what the earliest query can still see
@@ -65,10 +65,10 @@ def split_kernel(
         else:
             block, slot = tl.load(blocks + b * blocks_stride + s // PAGE, mask=held, other=-1).to(tl.int64), s % PAGE
             held = held & (block >= 0)
-        k_at = block * k_strides[0] + g * k_strides[1] + slot * k_strides[2]
-        v_at = block * v_strides[0] + g * v_strides[1] + slot * v_strides[2]
-        at = k + k_at[:, None] + d[None, :] * k_strides[3]
-        k_tile = tl.load(at, mask=held[:, None] & (d < D)[None, :], other=0.0)  # n D
+        k_row = block * k_strides[0] + g * k_strides[1] + slot * k_strides[2]
+        v_row = block * v_strides[0] + g * v_strides[1] + slot * v_strides[2]
+        k_at = k + k_row[:, None] + d[None, :] * k_strides[3]
+        k_tile = tl.load(k_at, mask=held[:, None] & (d < D)[None, :], other=0.0)  # n D
         away = t[:, None] - s[None, :]
         x, _ = scores(dot(q_tile, tl.trans(k_tile)), rules, slope, away, scale)  # m n
         x = tl.where(held[None, :] & (away >= 0) & (away <= rules.left), x, -INF)
@@ -78,8 +78,8 @@ def split_kernel(
         rescale = tl.exp2(m - base)
         m = m_new
         z = z * rescale + tl.sum(p, 1)
-        at = v + v_at[:, None] + dv[None, :] * v_strides[3]
-        v_tile = tl.load(at, mask=held[:, None] & (dv < DV)[None, :], other=0.0)  # n Dv
+        v_at = v + v_row[:, None] + dv[None, :] * v_strides[3]
+        v_tile = tl.load(v_at, mask=held[:, None] & (dv < DV)[None, :], other=0.0)  # n Dv
         sums = sums * rescale[:, None] + dot(rounded(p, v_tile.dtype), v_tile)
 
     z = tl.where(z == 0, 1.0, z)  # no key: 0 / 1
@@ -195,6 +195,6 @@ def _check(q: BHTD, k: BGSD, v: BGSD, pattern: Pattern, sinks: Tensor | None, bl
         require(blocks.device == q.device, f"devices differ: q on {q.device}, blocks on {blocks.device}")
         k, v = (x[:1].expand(len(q), *x.shape[1:]) for x in (k, v))  # as if each sequence had one block
     flash.check_inputs(q, k, v, pattern, 0.0, 0, sinks)
-    launch.check(q, v)
+    launch.check(q, v, k)
     rows = q.shape[1] // k.shape[1] * q.shape[2]
     require(rows <= 128, f"{rows} queries share a head of the keys, and decoding takes 128: use the forward kernel")
