@@ -82,8 +82,8 @@ def _n_bytes(pointers, mask) -> int:
 def forward_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern) -> Bytes:
     """What the forward kernel moves. element: bytes of a number, 2 for fp16 and bf16.
 
-    A tile of m queries reads its queries once, and the keys and values of every tile of n that its band touches. With
-    `keys`, the sum of those over the tiles of queries, about T S / m without a mask and half of it if causal:
+    A tile of m queries reads its queries once, and each key and value that one of them may attend to. With `keys`, the
+    sum of those over the tiles of queries, about T S / m without a mask and half of it if causal:
     loaded = B H (T + 2 keys) D element, stored = B H T (D element + 4), the 4 for the log-sum-exp.
     ValueError for a pattern with documents or lengths, whose traffic depends on what they hold.
     """
@@ -92,19 +92,19 @@ def forward_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, el
 
 
 def backward_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern) -> Bytes:
-    """What the three backward kernels move together: the row sums of dy y, then dq, then dk and dv.
+    """What the two backward kernels move together.
 
-    dq       a tile of m queries reads q and dy, two numbers of 4 bytes a query, and keys and values as in the forward
-    dk, dv   a tile of n keys reads k and v, then, for each head of its group, q, dy and the two numbers of every tile
-             of m queries that its band touches
+    dq       a tile of m queries reads q, y, dy, 4 bytes of log-sum-exp a query, and keys and values as in the forward;
+             it stores dq, and 4 bytes a query, delta, for the other kernel
+    dk, dv   a tile of n keys reads k and v, then, for each head of its group, q, dy and twice 4 bytes of each query
+             that may attend to one of them; it stores dk and dv
     """
-    row = 2 * D * element
+    row = D * element
     keys = sum(seen for _, seen in _by_queries(T, S, tile, pattern))
     queries = sum(seen for _, seen in _by_keys(T, S, tile, pattern))
-    sums = Bytes(B * H * T * row, B * H * T * 4)
-    dq = Bytes(B * H * (T * (row + 8) + keys * row), B * H * T * D * element)
-    dkdv = Bytes(B * G * S * row + B * H * queries * (row + 8), B * G * S * row)
-    return Bytes(sums.loaded + dq.loaded + dkdv.loaded, sums.stored + dq.stored + dkdv.stored)
+    dq = Bytes(B * H * (T * (3 * row + 4) + keys * 2 * row), B * H * T * (row + 4))
+    dkdv = Bytes(B * G * S * 2 * row + B * H * queries * (2 * row + 8), B * G * S * 2 * row)
+    return Bytes(dq.loaded + dkdv.loaded, dq.stored + dkdv.stored)
 
 
 def decode_bytes(B: int, H: int, G: int, S: int, D: int, n_splits: int, element: int, left: int | None = None) -> Bytes:
@@ -130,36 +130,34 @@ def naive_bytes(B: int, H: int, G: int, T: int, S: int, D: int, element: int) ->
 
 def forward_flops(B: int, H: int, T: int, S: int, D: int, tile: Tile, pattern: Pattern) -> int:
     """Multiplications and additions of the forward kernel's two products: 4 D for each pair in the tiles it visits."""
-    return 4 * B * H * D * sum(rows * seen for rows, seen in _by_queries(T, S, tile, pattern))
+    pairs = sum(rows * -(-seen // tile.n) * tile.n for rows, seen in _by_queries(T, S, tile, pattern))
+    return 4 * B * H * D * pairs
 
 
 def _by_queries(T: int, S: int, tile: Tile, pattern: Pattern) -> list[tuple[int, int]]:
-    """For each tile of queries: how many it holds, and how many keys stand in the tiles that it visits."""
+    """For each tile of queries: how many it holds, and how many keys one of them may attend to."""
     left, right = _band(pattern)
-    return _visits(T, tile.m, S, tile.n, pattern.shift - left, pattern.shift + right)
+    return _seen(T, tile.m, S, pattern.shift - left, pattern.shift + right)
 
 
 def _by_keys(T: int, S: int, tile: Tile, pattern: Pattern) -> list[tuple[int, int]]:
-    """For each tile of keys: how many it holds, and how many queries stand in the tiles that it visits."""
+    """For each tile of keys: how many it holds, and how many queries may attend to one of them."""
     left, right = _band(pattern)
-    return _visits(S, tile.n, T, tile.m, -pattern.shift - right, left - pattern.shift)
+    return _seen(S, tile.n, T, -pattern.shift - right, left - pattern.shift)
 
 
 def _band(pattern: Pattern) -> tuple[float, float]:
     plain = pattern.documents is None and pattern.lengths is None
     require(plain, "the traffic of documents and lengths depends on what they hold: use count() for them")
-    return tuple(math.inf if side is None else side for side in (pattern.left, pattern.right))
+    left, right = (math.inf if side is None else side for side in (pattern.left, pattern.right))
+    return left, right
 
 
-def _visits(n: int, own: int, n_others: int, step: int, first: float, last: float) -> list[tuple[int, int]]:
-    """n things in tiles of `own`, of which thing i sees the others from i + first to i + last, in whole tiles."""
-    visits = []
-    for i in range(0, n, own):
-        rows = min(own, n - i)
-        begin = max(0, i + first) // step * step
-        end = min(n_others, -(-(min(n_others, i + rows + last)) // step) * step)
-        visits.append((rows, int(max(0, end - begin))))
-    return visits
+def _seen(n: int, own: int, n_others: int, first: float, last: float) -> list[tuple[int, int]]:
+    """n things in tiles of `own`, of which thing i sees the others from i + first to i + last."""
+    tiles = [(i, min(own, n - i)) for i in range(0, n, own)]
+    ends = [(rows, max(0, i + first), min(n_others, i + rows + last)) for i, rows in tiles]
+    return [(rows, int(max(0, end - begin))) for rows, begin, end in ends]
 
 
 # --- the roofline ----------------------------------------------------------------------------------------------------
