@@ -132,10 +132,9 @@ def llama2(space: str) -> dict[str, Any]:
     decoders += [{"type": "Fuse"}]
     if space != "never":
         decoders.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
-    added = [token(0, "<unk>", normalized=True), token(1, "<s>"), token(2, "</s>", normalized=space == "normal")]
     return file(
         fallback(),
-        added,
+        [token(0, "<unk>"), token(1, "<s>"), token(2, "</s>")],
         normalizer=old if space == "normal" else None,
         pre_tokenizer=None if space == "normal" else new,
         post_processor=template("<s>:0 $A:0", "<s>:0 $A:0 <s>:1 $B:1", {"<s>": 1}),

@@ -1,7 +1,10 @@
 """Byte-level BPE beside the Rust library: training, ids, spans, bytes."""
 
+import itertools
 import random
+from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +79,38 @@ def test_merges_go_by_rank_and_not_from_left_to_right():
     assert apply([1, 2, 3], {pair: ids[pair] for pair in [(1, 2), (2, 3)]}) == [1, 23]
     assert apply([1, 2, 3], ids) == [123]
     assert apply([4, 4, 4, 4, 4], {(4, 4): (0, 44)}) == [44, 44, 4]
+
+
+def dropout(word: list[int], merges: dict, p: float, rng: random.Random) -> list[int]:
+    """BPE-dropout, algorithm 1 of the paper: in each round every candidate drops out with p, and the best is merged."""
+    while True:
+        pairs = [(merges[pair][0], i) for i, pair in enumerate(itertools.pairwise(word)) if pair in merges]
+        left = [candidate for candidate in pairs if rng.random() >= p]
+        if not left:
+            return word
+        _, i = min(left)
+        word = [*word[:i], merges[word[i], word[i + 1]][1], *word[i + 2 :]]
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_cuts_a_word_as_often_in_each_way_as_the_papers_algorithm(p):
+    tokenizer = BPE([*LETTERS, "ab", "aba", "bab", "abab", "ba"], [("a", "b"), ("b", "a"), ("ab", "a"), ("ab", "ab")])
+    n, rng, reference = 4_000, np.random.default_rng(0), random.Random(1)
+    word = [tokenizer.id_of(letter) for letter in "ababa"]
+    drawn = Counter(tuple(tokenizer.sample("ababa", p, rng)) for _ in range(n))
+    expected = Counter(tuple(dropout(word, tokenizer._ranks, p, reference)) for _ in range(n))
+    assert len(expected) > 4
+    for way in drawn | expected:  # the difference of two counts of about np(1-p) each
+        assert abs(drawn[way] - expected[way]) < 5 * (2 * max(expected[way], 9)) ** 0.5, way
+
+
+def test_dropout_of_nothing_is_encoding_and_of_all_is_bytes():
+    rng = np.random.default_rng(0)
+    assert OURS.sample(TEXTS[0], 0.0, rng) == OURS.encode(TEXTS[0]).ids
+    assert [OURS.pieces[i] for i in OURS.sample("the é", 1.0, rng)] == ["t", "h", "e", "Ġ", "Ã", "©"]
+    assert len({tuple(OURS.sample("the quick brown fox", 0.3, rng)) for _ in range(20)}) > 5
+    with pytest.raises(ValueError, match=r"between 0 and 1; it is 1\.5"):
+        OURS.sample("a", 1.5, rng)
 
 
 def test_a_word_of_many_characters_takes_no_quadratic_time():
