@@ -9,12 +9,13 @@ word problem in neural machine translation", section 3, with attention in place 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lib.data import load
 from lib.tasks.dates import ATTENTIONS
@@ -48,23 +49,34 @@ def short_pairs(split: str, most: int) -> list[tuple[str, str]]:
     return [(en, fr) for en, fr in pairs if len(en.split()) <= most and len(fr.split()) <= 2 * most]
 
 
+def written(model: Seq2Seq, x: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
+    """What the model writes greedily, ids (B, T), and the source's position that each piece looked at most (B, T)."""
+    ids = model.greedy(x, n_steps)
+    _, weights = model(x, torch.cat([torch.full_like(ids[:, :1], BOS), ids[:, :-1]], dim=1))
+    return ids, weights.argmax(dim=-1)
+
+
 @torch.no_grad()
 def translations(
-    model: Seq2Seq, rows: Sequence[Sequence[str]], source: Vocabulary, target: Vocabulary, copy: bool = True
+    model: Any,
+    rows: Sequence[Sequence[str]],
+    source: Vocabulary,
+    target: Vocabulary,
+    copy: bool = True,
+    write: Callable[[Any, Tensor, int], tuple[Tensor, Tensor]] = written,
 ) -> list[str]:
-    """Greedy translations of rows of pieces. UNK is replaced by the piece that had the largest weight, or left out."""
+    """Translations of rows of pieces. UNK is replaced by the piece that had the largest weight, or left out."""
     texts = [""] * len(rows)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     device = next(model.parameters()).device
     for start in range(0, len(order), 100):
         chosen = order[start : start + 100]
         x = pad([source.encode(rows[i]) for i in chosen]).to(device)
-        ids = model.greedy(x, n_steps=2 * x.shape[1] + 5)
-        _, weights = model(x, torch.cat([torch.full_like(ids[:, :1], BOS), ids[:, :-1]], dim=1))
-        for i, row, looked in zip(chosen, ids.tolist(), weights.argmax(dim=-1).tolist(), strict=True):
-            written = row[: row.index(EOS)] if EOS in row else row
-            unknown = [rows[i][int(s)] if copy else "" for s in looked[: len(written)]]
-            texts[i] = join([u if k == UNK else target.symbols[k] for k, u in zip(written, unknown, strict=True)])
+        ids, looked = write(model, x, 2 * x.shape[1] + 5)
+        for i, row, at in zip(chosen, ids.tolist(), looked.tolist(), strict=True):
+            ended = row[: row.index(EOS)] if EOS in row else row
+            looks = [rows[i][int(s)] if copy else "" for s in at[: len(ended)]]
+            texts[i] = join([seen if k == UNK else target.symbols[k] for k, seen in zip(ended, looks, strict=True)])
     return texts
 
 
@@ -73,6 +85,37 @@ def bleu(texts: Sequence[str], references: Sequence[str]) -> float:
     import sacrebleu
 
     return sacrebleu.corpus_bleu(list(texts), [list(references)]).score
+
+
+@dataclass(frozen=True)
+class Bilingual:
+    """Pairs to train on, their two vocabularies, and English rows that are held back, with a person's French."""
+
+    examples: Pairs
+    source: Vocabulary
+    target: Vocabulary
+    rows: list[list[str]]
+    references: list[str]
+
+    @classmethod
+    def of(cls, most: int, least: int, held: str, seed: int) -> Bilingual:
+        """English of at most `most` words, pieces that occur `least` times; held: "tuning" pairs or the "test"."""
+        pairs = short_pairs("train", most)
+        order = np.random.default_rng(seed).permutation(len(pairs))
+        back = [pairs[i] for i in order[:N_TUNING]] if held == "tuning" else short_pairs("test", most)
+        pairs = [pairs[i] for i in order[N_TUNING:]]
+        en, fr = [cut(pair[0]) for pair in pairs], [cut(pair[1]) for pair in pairs]
+        source, target = Vocabulary.of(en, least), Vocabulary.of(fr, least)
+        examples = Pairs([source.encode(row) for row in en], [target.encode(row) for row in fr])
+        return cls(examples, source, target, [cut(pair[0]) for pair in back], [pair[1] for pair in back])
+
+    def scores(self, model: Any, write: Callable[[Any, Tensor, int], tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """BLEU on what is held back, with unknown words copied and without."""
+        found = {}
+        for name, copy in (("bleu", True), ("bleu_without_copying", False)):
+            texts = translations(model, self.rows, self.source, self.target, copy, write)
+            found[name] = bleu(texts, self.references)
+        return found
 
 
 @dataclass(frozen=True)
@@ -93,20 +136,8 @@ class Options:
 def build(options: Options, seed: int) -> Task:
     """Short pairs to train on; BLEU on the pairs kept aside for tuning, or on the test split."""
     torch.manual_seed(seed)
-    pairs = short_pairs("train", options.most)
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    held = [pairs[i] for i in order[:N_TUNING]] if options.held == "tuning" else short_pairs("test", options.most)
-    pairs = [pairs[i] for i in order[N_TUNING:]]
-    en, fr = [cut(pair[0]) for pair in pairs], [cut(pair[1]) for pair in pairs]
-    source, target = Vocabulary.of(en, options.least), Vocabulary.of(fr, options.least)
-    examples = Pairs([source.encode(row) for row in en], [target.encode(row) for row in fr])
-    rows, references = [cut(pair[0]) for pair in held], [pair[1] for pair in held]
-
-    def evaluate(model: Any) -> dict[str, float]:
-        return {f"bleu{name}": bleu(translations(model, rows, source, target, copy), references)
-                for name, copy in (("", True), ("_without_copying", False))}  # fmt: skip
-
+    data = Bilingual.of(options.most, options.least, options.held, seed)
     attention = ATTENTIONS[options.attention]
-    model = Seq2Seq(len(source), len(target), options.d_embed, options.d_model, attention, options.p_drop)
+    model = Seq2Seq(len(data.source), len(data.target), options.d_embed, options.d_model, attention, options.p_drop)
     watch = "bleu" if options.held == "tuning" else ""  # the best of many test scores would be a choice
-    return Task(model, examples, pair_loss, evaluate, watch)
+    return Task(model, data.examples, pair_loss, lambda model: data.scores(model, written), watch)
