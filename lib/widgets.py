@@ -99,14 +99,14 @@ def sliding_window(x, kernel, stride: int = 1, padding: int = 0, dilation: int =
 TOKEN_STYLE = """
 <style>
 div.tokens { line-height: 2.1; font-size: 13px }
-div.tokens span { background: #CDE6F5; color: black; border: 1px solid #444; border-radius: 4px; padding: 1px 2px;
-  margin-right: 2px; font-family: monospace; white-space: pre }
+div.tokens span { display: inline-block; background: #CDE6F5; color: black; border: 1px solid #444; border-radius: 4px;
+  line-height: 1.4; padding: 0 2px; margin-right: 2px; font-family: monospace; white-space: pre }
 div.tokens span.odd { background: #FFE3B8 }
-div.tokens b { display: inline-block; min-width: 7em; font-weight: 600 }
+div.tokens b { display: inline-block; min-width: 7em; margin-right: 8px; font-weight: 600 }
+div.tokens div.word { display: inline-block; margin-right: 16px }
 div.tokens table { border-collapse: collapse; font-size: 13px; margin: 4px 0 !important }
 div.tokens td { border: 1px solid #999 !important; padding: 1px 8px !important; text-align: left !important }
 div.tokens td.on { background: #FFD9A0; color: black; font-weight: 600 }
-div.tokens td p { margin: 0 12px 0 0; display: inline-block }
 </style>"""
 
 PLAYER = """
@@ -165,8 +165,8 @@ def _page(frame: Frame) -> str:
         return "<tr>" + "".join(f"<td{mark}>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
     table = "".join(row(i, cells) for i, cells in enumerate(frame.table))
-    words = "".join(f"<p>{n} × {_spans(word)}</p>" for word, n in frame.words)
-    return f"<p>{escape(frame.title)}</p><table>{table}</table><div>{words}</div>"
+    words = "".join(f'<div class="word">{n} × {_spans(word)}</div>' for word, n in frame.words)
+    return f"<div>{escape(frame.title)}</div><table>{table}</table><div>{words}</div>"
 
 
 def _spans(pieces: Sequence[str]) -> str:
@@ -235,10 +235,10 @@ def attention_view(keys: Sequence[str], weights: Mapping[str, Tensor], queries: 
     row = '<tr class="row"><th class="query">{}</th>' + "<td></td>" * len(keys) + "</tr>"
     table = f"<table><tr><th></th>{head}</tr>{''.join(row.format(escape(query)) for query in queries)}</table>"
     line = "".join(f"<span>{escape(key)}</span>" for key in keys)
-    sliders = [("view", len(weights)), ("query", len(queries))]
+    sliders = [("view", len(weights), 0), ("query", len(queries), len(queries) // 2)]
     controls = "".join(
-        f'<label><input type="range" min="0" max="{n - 1}" value="0"> <b class="{kind}"></b></label>'
-        for kind, n in sliders
+        f'<label><input type="range" min="0" max="{n - 1}" value="{start}"> <b class="{kind}"></b></label>'
+        for kind, n, start in sliders
     )
     body = f'<div class="look" id="{name}">{controls}<p>{line}</p>{table}</div>'
     return HTML(LOOK_STYLE + body + LOOK_SCRIPT.replace("ID", name).replace("DATA", text))
