@@ -114,6 +114,12 @@ class Request:
         self.scale, self.p_dropout = 1 / math.sqrt(q.shape[3]) if scale is None else scale, p_dropout
         (B, H, T, _), S = q.shape, k.shape[2]
         self.sizes = B, H, T, S
+        self.pattern = Pattern.of(mask, score, B, H, T, S, q.device)  # or why there is none
+        band = (
+            self.pattern if isinstance(self.pattern, Pattern) else Pattern.of(mask, scores.same, B, H, T, S, q.device)
+        )
+        self.interval = None if isinstance(band, str) else intervals(band, T, S, q.device)
+        """lo, hi: the keys of each query, where they are one interval; None where they are not."""
         self.on_cpu, self.on_gpu = q.device.type == "cpu", q.device.type == "cuda"
 
     def plan(self, backend: str) -> Plan:
@@ -121,28 +127,19 @@ class Request:
         known = f"there is no back end {backend!r}: take one of auto, {', '.join(BACKENDS)}"
         require(backend == "auto" or backend in BACKENDS, known)
         if backend != "auto":
-            lack = BACKENDS[backend].lacks(self)
-            others = (other for other in BACKENDS if BACKENDS[other].lacks(self) is None)
-            require(lack is None, f"{backend} cannot do this: {lack}. Take backend={next(others)!r}, or 'auto'")
+            if (lack := BACKENDS[backend].lacks(self)) is not None:
+                able = self.plan("auto").backend
+                raise ValueError(f"{backend} cannot do this: {lack}. backend={able!r} can, and 'auto' finds it")
             return Plan(backend, {backend: "taken: asked for"})
         reasons = {}
         for candidate, one in BACKENDS.items():
-            lack = one.lacks(self)
-            reasons[candidate] = f"cannot: {lack}" if lack else one.passed_over(self) or "taken"
-            if reasons[candidate] == "taken":
-                return Plan(candidate, reasons)
+            if (reason := one.passed_over(self)) is not None:
+                reasons[candidate] = f"passed over: {reason}"
+            elif (lack := one.lacks(self)) is not None:
+                reasons[candidate] = f"cannot: {lack}"
+            else:
+                return Plan(candidate, reasons | {candidate: "taken"})
         raise AssertionError("the reference does everything")
-
-    @functools.cached_property
-    def pattern(self) -> Pattern | str:
-        """What tiles can be skipped by, or why there is no such thing."""
-        return Pattern.of(self.mask, self.score, *self.sizes, self.q.device)
-
-    @functools.cached_property
-    def interval(self) -> tuple[Tensor, Tensor] | None:
-        """lo, hi: the keys of each query, where they are one interval; with any score."""
-        band = Pattern.of(self.mask, scores.same, *self.sizes, self.q.device)
-        return None if isinstance(band, str) else intervals(band, *self.sizes[2:], self.q.device)
 
     @functools.cached_property
     def block_mask(self) -> BlockMask:
@@ -169,7 +166,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Backend:
-    """run computes; lacks says why it cannot, passed_over why "auto" takes another all the same; None if nothing."""
+    """run computes; lacks says why it cannot, or None; passed_over why "auto" takes another even if it can, or None.
+
+    "auto" asks for the second first, which is cheap: what flex lacks takes seconds to find out.
+    """
 
     run: Callable[[Request], Tensor]
     lacks: Callable[[Request], str | None] = lambda request: None
@@ -193,10 +193,9 @@ def _flash_lacks(r: Request) -> str | None:
 
 
 def _triton_lacks(r: Request) -> str | None:
-    interpreted = r.on_cpu and os.environ.get("TRITON_INTERPRET") == "1"
     if not HAS_TRITON:
         return "Triton is not installed: `pip install triton`, on Linux"
-    if not (r.on_gpu or interpreted):
+    if not (r.on_gpu or _interpreted(r)):
         return f"its kernels need a CUDA device, and q is on {r.q.device}"
     if r.q.dtype not in (torch.float16, torch.bfloat16, torch.float32):
         return f"its kernels are for float16, bfloat16 and float32, not {r.q.dtype}"
@@ -206,13 +205,18 @@ def _triton_lacks(r: Request) -> str | None:
 
 
 def _triton_passed_over(r: Request) -> str | None:
-    if r.on_cpu:
-        return "passed over: interpreted, it is there for tests and for reading"
+    if _interpreted(r):
+        return "interpreted, it is there for tests and for reading"
+    if not r.on_gpu:
+        return None
     capability = torch.cuda.get_device_capability(r.q.device)
-    if capability < LEAST_CAPABILITY:
-        found = "{}.{}".format(*capability)
-        return f"passed over: this GPU has compute capability {found}; below 8.0 the kernels get no matrix instruction"
-    return None
+    found = "{}.{}".format(*capability)
+    least = f"this GPU has compute capability {found}; below 8.0 the kernels get no matrix instruction, and spill"
+    return least if capability < LEAST_CAPABILITY else None
+
+
+def _interpreted(r: Request) -> bool:
+    return HAS_TRITON and r.on_cpu and os.environ.get("TRITON_INTERPRET") == "1"
 
 
 # --- flex -------------------------------------------------------------------------------------------------------------
@@ -264,10 +268,11 @@ def _compiler_lacks() -> str | None:
 def _flex_passed_over(r: Request) -> str | None:
     T, S = r.sizes[2:]
     if T * S < LEAST_PAIRS:
-        return f"passed over: at T S = {T} x {S} compiling costs more than it saves, below 2048 x 2048"
-    skipped = r.block_mask.sparsity() / 100
-    if skipped < LEAST_SKIPPED and _sdpa_lacks(r) is None:
-        return f"passed over: the mask rules out {skipped:.0%} of the tiles, and from {LEAST_SKIPPED:.0%} it is faster"
+        return f"at T S = {T} x {S} compiling costs more than skipped tiles save; it is for 2048 x 2048 and more"
+    if torch.compiler.is_compiling():
+        return "its block mask cannot be made inside torch.compile"
+    if _flex_lacks(r) is None and _sdpa_lacks(r) is None and (skipped := r.block_mask.sparsity() / 100) < LEAST_SKIPPED:
+        return f"the mask rules out {skipped:.0%} of the tiles, and from {LEAST_SKIPPED:.0%} it is faster"
     return None
 
 
@@ -336,7 +341,7 @@ BACKENDS = {
     "flex": Backend(_flex, _flex_lacks, _flex_passed_over),
     "sdpa": Backend(_sdpa, _sdpa_lacks),
     "flash": Backend(
-        functools.partial(_tiled, triton=False), _flash_lacks, lambda r: "passed over: plain torch, there to be read"
+        functools.partial(_tiled, triton=False), _flash_lacks, lambda r: "plain torch, it is there to be read"
     ),
     "reference": Backend(lambda r: core.attend(r.q, r.k, r.v, r.mask, r.score, r.scale, r.p_dropout, r.sinks)),
 }
