@@ -10,6 +10,7 @@ from torch import nn
 
 from lib.attention.decode import PagedCache, SlidingCache
 from lib.attention.masks import and_masks, causal, padding, sliding_window
+from lib.heads import LM, TiedLM
 from lib.layers.embed import Normed, Scaled, learned, rotary, sinusoidal
 from lib.layers.ff import FeedForward, Gated
 from lib.layers.pos import Rotary, Sinusoidal
@@ -56,6 +57,29 @@ def test_dropout_falls_on_what_is_added_never_on_the_stream(residual):
     added = add(x, torch.ones_like) - x
     assert set(added.unique().tolist()) == {0.0, 2.0}
     assert torch.equal(add.eval()(x, torch.ones_like), x + 1)
+
+
+def test_attention_gets_what_the_specification_says():
+    seen = []
+
+    def attend(q, k, v, mask, score, scale, p_dropout):
+        seen.append((k.shape[1], score(torch.zeros(1), *[torch.tensor(1)] * 4), p_dropout))
+        return torch.zeros_like(q)
+
+    bump = {"score": lambda spec: lambda s, b, h, q, k: s + spec.n_layers}
+    Model(READS.but(n_groups=1, attend=attend, p_attend=0.25, **bump))(ids(2, 3), ids(2, 4))
+    reads, writes, looks = (1, 2.0, 0.25), (1, 2.0, 0.25), (1, 0.0, 0.25)  # a memory's positions bear no relative score
+    assert seen == [reads, reads, writes, looks, writes, looks]
+
+
+def test_heads_are_their_formulas():
+    rng = np.random.default_rng(0)
+    spec = GPT.but(d_model=4, n_vocab=5)
+    y, table = normal(rng, 2, 3, 4), normal(rng, 5, 4)
+    assert torch.allclose(TiedLM(spec)(y, table), torch.einsum("btc,vc->btv", y, table), atol=1e-12)
+    untied = shaken(LM(spec), rng)
+    (weight,) = untied.parameters()
+    assert torch.allclose(untied(y, table), torch.einsum("btc,vc->btv", y, weight), atol=1e-12)
 
 
 def test_feed_forward_layers_are_their_formulas():
