@@ -284,7 +284,7 @@ EXERCISES = [
                 "does not divide the scores by the square root of D",
                 _attend_unscaled,
                 why="Attention is softmax(q k^T / sqrt(D)) v; the online softmax changes nothing about the scores.",
-                look="Section 2 of 41_attention",
+                look="Section 3 of 41_attention, where the scores are divided",
             ),
         ],
         hints=(
