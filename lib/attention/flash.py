@@ -191,17 +191,17 @@ def kept(seed: int, p_dropout: float, bh: Tensor, t: Tensor, s: Tensor) -> Tenso
     the highest 24 bits of Philox at the counter (s, t, bh, 0), as a number from 0 to 1. A place has the same number
     whatever the tiles, T and S are.
     """
-    u = (philox(seed, s, t, bh) >> 8).float() * 2.0**-24
+    u = (philox(seed, s, t, bh, torch.zeros_like(s)) >> 8).float() * 2.0**-24
     return u >= torch.tensor(p_dropout, dtype=torch.float32)
 
 
-def philox(seed: int, c0: Tensor, c1: Tensor, c2: Tensor) -> Tensor:
-    """The first word of Philox-4x32-10 at the counter (c0, c1, c2, 0), with the two halves of `seed` as its key.
+def philox(seed: int, c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor) -> Tensor:
+    """The first word of Philox-4x32-10 at the counter (c0, c1, c2, c3), with the two halves of `seed` as its key.
 
     J. Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3", section 3.3. Words of 32 bits, in int64.
     """
     word = 0xFFFFFFFF
-    c3, k0, k1 = torch.zeros_like(c0), seed & word, seed >> 32
+    k0, k1 = seed & word, seed >> 32
     for _ in range(10):
         a, b = c0 * 0xD2511F53, c2 * 0xCD9E8D57  # what overflows 63 bits still has the right 64
         c0, c1, c2, c3 = (b >> 32 & word) ^ c1 ^ k0, b & word, (a >> 32 & word) ^ c3 ^ k1, a & word

@@ -54,7 +54,7 @@ def backward(
     """
     flash.check_inputs(q, k, v, pattern, p_dropout, seed, sinks)
     flash.check_outputs(q, v, dy=dy, y=y, lse=lse, dlse=dlse)
-    launch.check(q, v)
+    launch.check(q, v, k, y, dy)
     (B, H, T, D), (G, S, Dv) = q.shape, v.shape[1:]
     dq, dk, dv = (torch.empty(x.shape, dtype=q.dtype, device=q.device) for x in (q, k, v))
     delta = torch.empty(B, H, T, dtype=torch.float32, device=q.device)

@@ -37,7 +37,7 @@ def forward(
     ValueError for what does not fit together, and for CPU tensors outside Triton's interpreter.
     """
     flash.check_inputs(q, k, v, pattern, p_dropout, seed, sinks)
-    launch.check(q, v)
+    launch.check(q, v, k)
     (B, H, T, D), (G, S, Dv) = q.shape, v.shape[1:]
     y = torch.empty(B, H, T, Dv, dtype=q.dtype, device=q.device)
     lse = torch.empty(B, H, T, dtype=torch.float32, device=q.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lib.attention import flash
 from lib.attention.flash_triton.tiles import Tile, capability, tile
 from lib.attention.pattern import Pattern
-from lib.shapes import BGSD, BHTD, require
+from lib.shapes import BHTD, require
 
 MAX_WIDTH = 256
 NO_LIMIT = 1 << 30  # farther than any position
@@ -48,17 +48,19 @@ def block(width: int) -> int:
     return max(16, triton.next_power_of_2(width))
 
 
-def tile_for(kind: str, q: BHTD, v: BGSD, chosen: Tile | None) -> Tile:
+def tile_for(kind: str, q: BHTD, v: BHTD, chosen: Tile | None) -> Tile:
     return chosen or tile(kind, max(q.shape[3], v.shape[3]), q.dtype, capability(q.device))
 
 
-def check(q: BHTD, v: BGSD) -> None:
-    """ValueError unless the kernels run on this device, for this dtype and these widths."""
-    interpreted = triton.knobs.runtime.interpret
-    runs = q.is_cuda or interpreted
+def check(q: BHTD, v: BHTD, *others: Tensor) -> None:
+    """ValueError unless the kernels run on this device, for this dtype, these widths and strides."""
+    runs = q.is_cuda or triton.knobs.runtime.interpret
     advice = "set TRITON_INTERPRET=1 before lib.attention.flash_triton is imported, or use lib.attention.flash"
     require(runs, f"the kernels need a CUDA device, and q is on {q.device}: {advice}")
     known = q.dtype in (torch.float16, torch.bfloat16, torch.float32)
     require(known, f"the kernels are for float16, bfloat16 and float32, not {q.dtype}; lib.attention.flash takes it")
-    widths = f"q's are {q.shape[3]} and v's {v.shape[3]}"
-    require(max(q.shape[3], v.shape[3]) <= MAX_WIDTH, f"heads may be {MAX_WIDTH} wide for the kernels, {widths} wide")
+    D, Dv = q.shape[3], v.shape[3]
+    require(max(D, Dv) <= MAX_WIDTH, f"heads may be {MAX_WIDTH} wide for the kernels, not {D=}, {Dv=}")
+    for x in (q, v, *others):  # within a tile, distances are counted in 32 bits
+        near = max(x.stride(2), x.stride(3)) * MAX_WIDTH < 2**31
+        require(near, f"neighbours of a tensor stand too far apart, strides {x.stride()}: call .contiguous() first")

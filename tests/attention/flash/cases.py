@@ -1,11 +1,11 @@
-"""Random calls of attention by their features, what they should give, and what the plain formulas give in low precision.
+"""Random calls of attention by their features, what they should give, and what plain formulas give in low precision.
 
     case = draw(rng, {"causal", "cap"}, torch.float16)
     expected, bound = reference(case), naive(case)
 
-`reference` is lib.attention.core in float64, with gradients by autograd, on the very numbers of the case. `naive` is the
-same formulas as the kernels', p = exp(x - lse) and dx = p (dp - delta), on whole tables, with every intermediate in the
-case's own dtype. A kernel may be off by twice as much.
+`reference` is lib.attention.core in float64, with gradients by autograd, on the very numbers of the case. `naive` is
+the same formulas as the kernels', p = exp(x - lse) and dx = p (dp - delta), on whole tables, with every intermediate in
+the case's own dtype. A kernel may be off by twice as much.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
@@ -82,7 +80,7 @@ def draw(rng, features, dtype, *, B=None, T=None, S=None, D=None, Dv=None) -> Ca
         "scale": 1 / math.sqrt(D),
         "p_dropout": 0.3 if "dropout" in features else 0.0,
         "seed": int(rng.integers(2**62)),
-        "sinks": normal(H) if "sinks" in features else None,
+        "sinks": normal(H).to(torch.promote_types(dtype, torch.float32)) if "sinks" in features else None,
     }
     q, k, v, dy = (normal(*shape).to(dtype) for shape in ((B, H, T, D), (B, G, S, D), (B, G, S, Dv), (B, H, T, Dv)))
     return Case(q, k, v, dy, normal(B, H, T), pattern, options)
@@ -204,11 +202,3 @@ def assert_precise(case: Case, found: Results, expected: Results) -> None:
         rounding = 2.0**-20 * max(1.0, float(expected[name].masked_fill(expected[name] == -math.inf, 0).abs().max()))
         ours, theirs = error(x, expected[name]), error(bounds[name], expected[name])
         assert ours <= 2 * theirs + rounding, f"{name} is off by {ours:.1e}, the naive computation by {theirs:.1e}"
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    """New numbers in every run; a failure shows the seed that brings them back."""
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    print(f"numbers from np.random.default_rng({seed})")
-    return np.random.default_rng(seed)

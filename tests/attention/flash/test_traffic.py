@@ -11,7 +11,7 @@ from lib.attention.flash_triton.decode import decode
 from lib.attention.flash_triton.tiles import Tile
 from lib.attention.pattern import Pattern
 
-TILE = Tile(m=32, n=16, n_warps=4, n_stages=2)
+TILE = Tile(m=32, n=32, n_warps=4, n_stages=2)
 PATTERNS = {
     "full": Pattern(),
     "causal": Pattern(right=0),
@@ -19,7 +19,7 @@ PATTERNS = {
     "both sides": Pattern(left=20, right=10),
     "shifted": Pattern(left=64, right=0, shift=40),
 }
-SIZES = [(1, 4, 2, 200, 200, 16), (2, 2, 1, 70, 130, 24)]  # B, H, G, T, S, D; lengths that no tile divides
+SIZES = [(1, 2, 1, 150, 150, 16), (2, 2, 2, 70, 130, 24)]  # B, H, G, T, S, D; lengths that no tile divides
 
 
 def heads(B, H, G, T, S, D, dtype=torch.float16):
@@ -53,7 +53,55 @@ def test_decode(paged, left):
     if paged:
         k, v = (x.repeat(6, 1, 1, 1)[:, :, :25] for x in (k, v))
     with traffic.count() as counted:
-        decode(q, k, v, torch.full((B,), S), blocks=blocks, left=left, n_splits=3)
-    formula = traffic.decode_bytes(B, H, G, S, D, 3, 2, left)
+        decode(q, k, v, torch.full((B,), S), blocks=blocks, left=left, n_splits=3, tile=TILE)
+    formula = traffic.decode_bytes(B, H, G, S, D, TILE, 3, 2, left)
     tables = 8 * B * G * (S if left is None else left + 1) if paged else 0  # 8 bytes a key say where its block is
     close(counted, traffic.Bytes(formula.loaded + tables, formula.stored))
+
+
+def test_lanes_that_are_off_do_not_count():
+    """A head of 20 numbers in a tile of 32 columns; 33 queries in two tiles of 32 rows."""
+    q, k, v = heads(1, 1, 1, 33, 7, 20)
+    with traffic.count() as counted:
+        forward(q, k, v, Pattern(), scale=1.0, tile=TILE)
+    assert (counted.loaded, counted.stored) == ((33 + 2 * 2 * 7) * 20 * 2, 33 * (20 * 2 + 4))
+
+
+def test_counting_ends_with_its_block():
+    q, k, v = heads(1, 1, 1, 8, 8, 16)
+    with traffic.count() as counted:
+        pass
+    forward(q, k, v, Pattern(), scale=1.0, tile=TILE)
+    assert counted == traffic.Traffic(0, 0)
+
+
+def test_counting_needs_the_interpreter(monkeypatch):
+    monkeypatch.setattr("triton.knobs.runtime.interpret", False)
+    with pytest.raises(RuntimeError, match="TRITON_INTERPRET=1"), traffic.count():
+        pass
+
+
+@pytest.mark.parametrize("pattern", [Pattern(lengths=torch.tensor([3])), Pattern(documents=torch.zeros(1, 8))])
+def test_no_formula_for_tables(pattern):
+    with pytest.raises(ValueError, match="use count"):
+        traffic.forward_bytes(1, 1, 1, 8, 8, 16, TILE, 2, pattern)
+
+
+def test_what_the_formulas_say():
+    """Causal halves the work, a window makes it linear in length, and the table of scores is what naive attention pays."""
+    tile, sizes = Tile(128, 64, 8, 2), (1, 16, 16, 8192, 8192, 64)
+    full = traffic.forward_bytes(*sizes, tile, 2, Pattern())
+    causal = traffic.forward_bytes(*sizes, tile, 2, Pattern(right=0))
+    naive = traffic.naive_bytes(*sizes, 2)
+    assert causal.loaded == pytest.approx(full.loaded / 2, rel=0.03)
+    assert naive.loaded + naive.stored > 8 * sum(full)
+    window = [traffic.forward_bytes(1, 1, 1, n, n, 64, tile, 2, Pattern(255, 0)).loaded for n in (4096, 8192)]
+    assert window[1] == pytest.approx(2 * window[0], rel=0.03)
+    flops = traffic.forward_flops(1, 16, 8192, 8192, 64, tile, Pattern())
+    assert flops == 4 * 16 * 8192 * 8192 * 64
+
+
+def test_the_slower_of_two_decides():
+    gpu = traffic.Gpu("toy", 100.0, 10.0, "")
+    assert traffic.predicted_seconds(200, 1, gpu) == 2 and traffic.predicted_seconds(1, 30, gpu) == 3
+    assert [gpu.flops / gpu.bandwidth for gpu in traffic.GPUS.values()] == pytest.approx([203, 153, 295], rel=0.01)
