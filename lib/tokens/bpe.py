@@ -8,7 +8,7 @@ otherwise is a setting of BPE.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,18 +36,18 @@ RARE = {*range(32), *range(0xC0, 256)}
 """Control characters, and what begins a character of UTF-8 or is not in UTF-8 at all."""
 
 
-def isolate(pattern: regex.Pattern[str], text: str) -> Iterator[str]:
-    """All that a pattern matches in a text, and all that lies between, in order."""
-    at = 0
-    for match in pattern.finditer(text):
-        start, end = match.span()
-        if at < start:
-            yield text[at:start]
-        if start < end:
-            yield text[start:end]
-        at = end
-    if at < len(text):
-        yield text[at:]
+def splitter(pattern: str) -> Callable[[str], list[str]]:
+    """A function that cuts a text into all that a pattern matches and all that lies between, in order.
+
+    Raises ValueError for a pattern that cannot be read, has groups, or matches where nothing is.
+    """
+    try:
+        found = regex.compile(pattern)
+    except regex.error as error:
+        raise ValueError(f"The pattern {pattern!r} for words cannot be read: {error}.") from None
+    if found.groups or found.fullmatch(""):
+        raise ValueError(f"The pattern {pattern!r} for words should have no groups, and match no empty text.")
+    return regex.compile(f"(?:{pattern})|(?:(?!{pattern})(?s:.))+").findall
 
 
 class BPE(Tokenizer):
@@ -90,7 +90,7 @@ class BPE(Tokenizer):
             )
         self.merges = list(merges)
         self._ranks = ranks(self.merges, self.ids)
-        self._patterns = [regex.compile(split) for split in self.splits]
+        self._splitters = [splitter(split) for split in self.splits]
 
     @classmethod
     def train(
@@ -141,8 +141,8 @@ class BPE(Tokenizer):
 
     def _words(self, text: str) -> list[str]:
         words = [f" {text}" if self.prefix_space and not text.startswith(" ") else text]
-        for pattern in self._patterns:
-            words = [part for word in words for part in isolate(pattern, word)]
+        for split in self._splitters:
+            words = [part for word in words for part in split(word)]
         return words
 
     def _run(self, text: str, first: bool) -> Run:
@@ -255,9 +255,4 @@ def pattern(part: dict[str, Any]) -> str:
     if kind != "Split":
         raise ValueError(f"pre_tokenizer has {kind!r} before ByteLevel; lib.tokens does Split and Digits there.")
     settle(part, "pre_tokenizer", type=ANY, pattern=ANY, behavior="Isolated", invert=False)
-    found = need(need(part, "pattern", "pre_tokenizer"), "Regex", "pre_tokenizer.pattern")
-    try:
-        regex.compile(found)
-    except regex.error as error:
-        raise ValueError(f"pre_tokenizer has the pattern {found!r}, which cannot be read: {error}.") from None
-    return found
+    return need(need(part, "pattern", "pre_tokenizer"), "Regex", "pre_tokenizer.pattern")

@@ -101,7 +101,14 @@ def test_of_a_rare_character_every_byte_is_a_piece_with_its_span(tmp_path):
     [
         (llama3, "pre_tokenizer.pretokenizers.0.behavior", "Removed", "behavior = \"Removed\", .* only 'Isolated'"),
         (llama3, "pre_tokenizer.pretokenizers.0.pattern", {"String": " "}, "pre_tokenizer.pattern has no 'Regex'"),
-        (llama3, "pre_tokenizer.pretokenizers.0.pattern", {"Regex": "(a"}, r"the pattern '\(a', which cannot be read"),
+        (
+            llama3,
+            "pre_tokenizer.pretokenizers.0.pattern",
+            {"Regex": "(a"},
+            r"The pattern '\(a' for words cannot be read",
+        ),
+        (llama3, "pre_tokenizer.pretokenizers.0.pattern", {"Regex": "(a)"}, r"'\(a\)' for words should have no groups"),
+        (llama3, "pre_tokenizer.pretokenizers.0.pattern", {"Regex": "a*"}, r"'a\*' .* match no empty text"),
         (llama3, "pre_tokenizer.pretokenizers.0.type", "Punctuation", "has 'Punctuation' before ByteLevel"),
         (llama3, "pre_tokenizer.pretokenizers.1.add_prefix_space", True, "prefix_space goes with GPT-2's words alone"),
         (llama3, "model.ignore_merges", 1, "model.ignore_merges should be true or false; it is 1"),
