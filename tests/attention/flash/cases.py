@@ -59,8 +59,8 @@ def draw(rng, features, dtype, *, B=None, T=None, S=None, D=None, Dv=None) -> Ca
     """Numbers, and sizes that are not given, at random; every feature that is named is there."""
     per_row = "documents" in features or "lengths" in features
     B = B or (2 if per_row else 1)
-    T = T or int(rng.integers(33, 48))
-    S = T if "documents" in features else S or int(rng.integers(33, 48))
+    T = T or int(rng.integers(20, 40))
+    S = T if "documents" in features else S or int(rng.integers(20, 40))
     D, Dv = D or int(rng.integers(9, 25)), Dv or int(rng.integers(9, 25))
     H, G = (4, 2) if "groups" in features else (2, 2)
 
