@@ -49,7 +49,7 @@ def backward(
 ) -> flash.Gradients:
     """dq, dk, dv and dsinks, None without sinks: what lib.attention.flash.backward gives.
 
-    y and lse are those of the forward, with the same scale, dropout, seed and sinks. tile: that of tiles.py if None.
+    y and lse are those of the forward, with the same scale, dropout, seed and sinks. tile: those of tiles.py if None.
     ValueError for what does not fit together, and for CPU tensors outside Triton's interpreter.
     """
     flash.check_inputs(q, k, v, pattern, p_dropout, seed, sinks)
@@ -59,24 +59,26 @@ def backward(
     dq, dk, dv = (torch.empty(x.shape, dtype=q.dtype, device=q.device) for x in (q, k, v))
     delta = torch.empty(B, H, T, dtype=torch.float32, device=q.device)
     lse = lse.contiguous()
-    size = launch.tile_for("backward", q, v, tile)
     shared = (
         *(H, H // G, T, S, float(scale), launch.rules(pattern), p_dropout or None, seed),
-        *(D, Dv, launch.block(D), launch.block(Dv), size.m, size.n),
+        *(D, Dv, launch.block(D), launch.block(Dv)),
     )
-    options = {"num_warps": size.n_warps, "num_stages": size.n_stages}
     with torch.cuda.device_of(q):
+        size = launch.tile_for("dq", q, v, tile)
         dq_kernel[(triton.cdiv(T, size.m) * B * H,)](
             *(q, k, v, y, dy, lse, launch.floats(dlse), dq, delta),
             *(q.stride(), k.stride(), v.stride(), y.stride(), dy.stride(), dq.stride()),
-            *shared,
-            **options,
+            *(*shared, size.m, size.n),
+            num_warps=size.n_warps,
+            num_stages=size.n_stages,
         )
+        size = launch.tile_for("dkdv", q, v, tile)
         dkdv_kernel[(triton.cdiv(S, size.n) * B * G,)](
             *(q, k, v, dy, lse, delta, dk, dv),
             *(q.stride(), k.stride(), v.stride(), dy.stride(), dk.stride(), dv.stride()),
-            *shared,
-            **options,
+            *(*shared, size.m, size.n),
+            num_warps=size.n_warps,
+            num_stages=size.n_stages,
         )
     return dq, dk, dv, flash.sink_gradient(sinks, lse, delta)
 

@@ -31,15 +31,44 @@ def capability(device: torch.device) -> Capability:
 
 
 def tile(kind: str, d_head: int, dtype: torch.dtype, capability: Capability) -> Tile:
-    """The tile of a kernel: kind is "forward", "backward" or "decode"; d_head the wider of q's and v's heads.
+    """The tile of a kernel: kind is "forward", "dq", "dkdv" or "decode"; d_head the wider of q's and v's heads.
 
-    In "backward", the kernel for dq owns m queries and walks over n keys at a time; the kernel for dk and dv owns n
-    keys and walks over m queries at a time. In "decode", m is the fewest rows of a tile, which holds the query heads of
-    a group.
+    The forward kernel and the one for dq own m queries and walk over n keys at a time, the one for dk and dv owns n
+    keys and walks over m queries at a time. In decoding, m rows at least hold the query heads of a group.
     """
-    width = max(16, 1 << (d_head - 1).bit_length()) * dtype.itemsize // 2  # what a head takes, in numbers of two bytes
-    if kind == "decode":
-        return Tile(16, 64 if width <= 128 else 32, 4, 2)
-    if kind == "backward":
-        return Tile(64, 64, 4, 1) if width <= 64 else Tile(32, 32, 4, 1)
-    return Tile(64, 64, 4, 2) if width <= 64 else Tile(64, 32, 4, 2)
+    bytes_wide = max(16, d_head) * dtype.itemsize
+    row = next(i for i, most in enumerate((128, 256, 512, 1024)) if bytes_wide <= most)
+    return TILES[kind][_generation(capability)][row]
+
+
+def _generation(capability: Capability) -> str:
+    """Those with small shared memory, 99 KB for a block, are the GPUs of desktops, before and after sm_89 too."""
+    known = {(8, 0): "sm_80", (8, 7): "sm_80", (9, 0): "sm_90", (10, 0): "sm_100", (10, 3): "sm_100"}
+    return known.get(capability, "sm_89")
+
+
+_SMALL = [Tile(32, 32, 4, 1), Tile(16, 16, 4, 1)]  # heads of 512 and 1024 bytes, of which no table tells
+_DECODE = [Tile(16, 64, 4, 2), Tile(16, 64, 4, 2), Tile(16, 32, 4, 2), Tile(16, 16, 4, 2)]
+
+TILES = {
+    "forward": {
+        "sm_80": [Tile(128, 64, 8, 3), Tile(128, 32, 8, 3), *_SMALL],
+        "sm_89": [Tile(128, 64, 8, 3), Tile(128, 64, 8, 2), *_SMALL],
+        "sm_90": [Tile(128, 64, 8, 3), Tile(128, 64, 8, 3), *_SMALL],
+        "sm_100": [Tile(128, 64, 8, 3), Tile(128, 64, 8, 3), *_SMALL],
+    },
+    "dq": {
+        "sm_80": [Tile(128, 64, 8, 1), Tile(64, 64, 8, 2), *_SMALL],
+        "sm_89": [Tile(128, 64, 8, 1), Tile(64, 64, 8, 2), *_SMALL],
+        "sm_90": [Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), *_SMALL],
+        "sm_100": [Tile(64, 128, 8, 1), Tile(64, 64, 8, 2), *_SMALL],
+    },
+    "dkdv": {
+        "sm_80": [Tile(32, 128, 8, 1), Tile(32, 64, 8, 1), *_SMALL],
+        "sm_89": [Tile(32, 128, 8, 1), Tile(64, 64, 8, 1), *_SMALL],
+        "sm_90": [Tile(64, 128, 8, 1), Tile(32, 64, 8, 1), *_SMALL],
+        "sm_100": [Tile(64, 128, 8, 1), Tile(64, 64, 8, 1), *_SMALL],
+    },
+    "decode": dict.fromkeys(("sm_80", "sm_89", "sm_90", "sm_100"), _DECODE),
+}
+"""For heads of up to 128, 256, 512 and 1024 bytes: widths 64, 128, 256 in two bytes, and 256 in four."""
