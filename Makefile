@@ -5,7 +5,7 @@ else
 PYTHON ?= python3
 endif
 
-TARGETS := learn test course exercises outputs mutants verify home bench lock clean help
+TARGETS := learn test course exercises outputs mutants verify home bench gpu-report lock clean help
 .PHONY: $(TARGETS)
 .DEFAULT_GOAL := help
 

@@ -201,6 +201,7 @@ TARGETS: dict[str, tuple[str, Callable[[], int]]] = {
         "point badges and setup cells at your own copy (URL=https://github.com/you/course)", "scripts/home.py"
     ),
     "bench": _run("speed beside torch", "bench/grad.py"),
+    "gpu-report": _run("compile the GPU kernels, without a GPU; write docs/gpu.md", "scripts/gpu_report.py"),
     **{function.__name__: (function.__doc__ or "", function) for function in (lock, clean, help)},
 }
 

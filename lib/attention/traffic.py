@@ -56,13 +56,13 @@ def count() -> Iterator[Traffic]:
     traffic = Traffic()
     load, store = builder.create_masked_load, builder.create_masked_store  # every other way to memory ends in these two
 
-    def counted_load(pointers, mask, *rest):
+    def counted_load(pointers, mask, *rest, **options):
         traffic.loaded += _n_bytes(pointers, mask)
-        return load(pointers, mask, *rest)
+        return load(pointers, mask, *rest, **options)
 
-    def counted_store(pointers, value, mask, *rest):
+    def counted_store(pointers, value, mask, *rest, **options):
         traffic.stored += _n_bytes(pointers, mask)
-        return store(pointers, value, mask, *rest)
+        return store(pointers, value, mask, *rest, **options)
 
     builder.create_masked_load, builder.create_masked_store = counted_load, counted_store
     try:
@@ -91,31 +91,37 @@ def forward_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, el
     return Bytes(B * H * (T + 2 * keys) * D * element, B * H * T * (D * element + 4))
 
 
-def backward_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern) -> Bytes:
-    """What the two backward kernels move together.
-
-    dq       a tile of m queries reads q, y, dy, 4 bytes of log-sum-exp a query, and keys and values as in the forward;
-             it stores dq, and 4 bytes a query, delta, for the other kernel
-    dk, dv   a tile of n keys reads k and v, then, for each head of its group, q, dy and twice 4 bytes of each query
-             that may attend to one of them; it stores dk and dv
-    """
-    row = D * element
+def dq_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern) -> Bytes:
+    """What the backward kernel for dq moves: per tile of m queries q, y, dy, 4 bytes a query of log-sum-exp, and keys
+    and values as in the forward. It stores dq and, for the next kernel, 4 bytes a query of delta."""
     keys = sum(seen for _, seen in _by_queries(T, S, tile, pattern))
+    return Bytes(B * H * ((3 * T + 2 * keys) * D * element + 4 * T), B * H * T * (D * element + 4))
+
+
+def dkdv_bytes(B: int, H: int, G: int, T: int, S: int, D: int, tile: Tile, element: int, pattern: Pattern) -> Bytes:
+    """What the backward kernel for dk and dv moves: per tile of n keys k and v, then, for each head of its group, q, dy
+    and two numbers of 4 bytes of each query that may attend to one of them. It stores dk and dv."""
     queries = sum(seen for _, seen in _by_keys(T, S, tile, pattern))
-    dq = Bytes(B * H * (T * (3 * row + 4) + keys * 2 * row), B * H * T * (row + 4))
-    dkdv = Bytes(B * G * S * 2 * row + B * H * queries * (2 * row + 8), B * G * S * 2 * row)
-    return Bytes(dq.loaded + dkdv.loaded, dq.stored + dkdv.stored)
+    heads = 2 * B * G * S * D * element
+    return Bytes(heads + B * H * queries * (2 * D * element + 8), heads)
 
 
-def decode_bytes(B: int, H: int, G: int, S: int, D: int, n_splits: int, element: int, left: int | None = None) -> Bytes:
+def decode_bytes(
+    B: int, H: int, G: int, S: int, D: int, tile: Tile, n_splits: int, element: int, left: int | None = None
+) -> Bytes:
     """What one token for each of B rows moves, with S keys behind it: each key and value is read once for its group.
 
-    Each split also reads the queries and stores its part, D + 1 numbers of 4 bytes a head, which are read again.
+    Each split also reads the queries and stores its part, D + 1 numbers of 4 bytes a head; the means of those splits
+    that had keys are read again. Splits begin tile.n keys apart, or a multiple of it.
     """
     keys = S if left is None else min(S, left + 1)
-    parts = B * H * n_splits * (D + 1) * 4
+    each = -(-keys // (n_splits * tile.n)) * tile.n
+    busy = -(-keys // each)
     heads = (B * H * n_splits + 2 * B * G * keys) * D * element
-    return Bytes(heads + parts, parts + B * H * (D * element + 4))
+    return Bytes(
+        loaded=heads + B * H * (n_splits + busy * D) * 4,
+        stored=B * H * n_splits * (D + 1) * 4 + B * H * (D * element + 4),
+    )
 
 
 def naive_bytes(B: int, H: int, G: int, T: int, S: int, D: int, element: int) -> Bytes:
