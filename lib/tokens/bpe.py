@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ RARE = {*range(32), *range(0xC0, 256)}
 """Control characters, and what begins a character of UTF-8 or is not in UTF-8 at all."""
 
 
+@cache
 def splitter(pattern: str) -> Callable[[str], list[str]]:
     """A function that cuts a text into all that a pattern matches and all that lies between, in order.
 
@@ -48,6 +50,14 @@ def splitter(pattern: str) -> Callable[[str], list[str]]:
     if found.groups or found.fullmatch(""):
         raise ValueError(f"The pattern {pattern!r} for words should have no groups, and match no empty text.")
     return regex.compile(f"(?:{pattern})|(?:(?!{pattern})(?s:.))+").findall
+
+
+def cut(text: str, splits: Iterable[str], prefix_space: bool) -> list[str]:
+    """The words of a text; see BPE."""
+    words = [f" {text}" if prefix_space and not text.startswith(" ") else text]
+    for split in map(splitter, splits):
+        words = [part for word in words for part in split(word)]
+    return words
 
 
 class BPE(Tokenizer):
@@ -90,11 +100,20 @@ class BPE(Tokenizer):
             )
         self.merges = list(merges)
         self._ranks = ranks(self.merges, self.ids)
-        self._splitters = [splitter(split) for split in self.splits]
+        for pattern in self.splits:
+            splitter(pattern)  # so that one that cannot be used is refused now
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], n_vocab: int, *, specials: Sequence[str] = (), least: int = 0, **shared: Any
+        cls,
+        texts: Iterable[str],
+        n_vocab: int,
+        *,
+        specials: Sequence[str] = (),
+        least: int = 0,
+        splits: Sequence[str] = (GPT2,),
+        prefix_space: bool = False,
+        **shared: Any,
     ) -> BPE:
         """Learn merges until there are `n_vocab` pieces: specials, 256 bytes, merges. `least`: a pair's least count.
 
@@ -106,11 +125,11 @@ class BPE(Tokenizer):
                 f"A vocabulary of {n_vocab} pieces is too small: {len(specials)} special tokens and 256 bytes come "
                 f"first. Ask for {len(pieces)} or more."
             )
-        totals = Counter(word for text in texts for word in regex.findall(GPT2, text))
+        totals = Counter(word for text in texts for word in cut(text, splits, prefix_space))
         ids = {piece: i for i, piece in enumerate(pieces)}
         words = [[ids[LETTERS[byte]] for byte in word.encode()] for word in totals]
         merges = [(pieces[a], pieces[b]) for a, b in learn(words, list(totals.values()), pieces, n_vocab, least)]
-        return cls(pieces, merges, specials=specials, **shared)
+        return cls(pieces, merges, specials=specials, splits=splits, prefix_space=prefix_space, **shared)
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes, also of such as are no UTF-8; `decode_bytes` gives exactly them back.
@@ -136,21 +155,14 @@ class BPE(Tokenizer):
         """
         if not 0 <= p_dropout <= 1:
             raise ValueError(f"p_dropout is a probability, between 0 and 1; it is {p_dropout}.")
-        words = [self._places(word)[0] for word in self._words(text)]
+        words = [self._places(word)[0] for word in cut(text, self.splits, self.prefix_space)]
         return [id for word in words for id in apply(word, self._ranks, lambda: rng.random() < p_dropout)]
-
-    def _words(self, text: str) -> list[str]:
-        words = [f" {text}" if self.prefix_space and not text.startswith(" ") else text]
-        for split in self._splitters:
-            words = [part for word in words for part in split(word)]
-        return words
 
     def _run(self, text: str, first: bool) -> Run:
         ids: list[int] = []
         offsets: list[Span] = []
-        words = self._words(text)
         at = 0
-        for word in words:
+        for word in cut(text, self.splits, self.prefix_space):
             found = self._cache.get(word) or self._remember(word)
             ids += found[0]
             for start, end in found[1]:

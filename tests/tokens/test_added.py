@@ -28,7 +28,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("flags", list(itertools.product([False, True], repeat=4)), ids=lambda flags: f"{flags}")
-@pytest.mark.parametrize("family", ["bert, distilbert", "smollm2", "t5", "roberta"])
+@pytest.mark.parametrize("family", ["bert, distilbert", "smollm2", "t5", "roberta", "llama 2, first"])
 def test_tokens_are_found_as_by_the_rust_library(tmp_path, family, flags):
     names = ("lstrip", "rstrip", "single_word", "normalized")
     theirs = Rust.from_str(text_of(family))

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 
-from lib.tokens.bpe import BPE, BYTES, LETTERS
+from lib.tokens.bpe import BPE, BYTES, GPT2, LETTERS
 from lib.tokens.merges import apply
 from tests.tokens.corpus import TEXTS, TRAINING, shuffled
-from tests.tokens.twins import SPECIALS, model_of, rust_bpe, rust_of, unlike
+from tests.tokens.twins import SPECIALS, model_of, rust_bpe, rust_of, trainer_of, unlike
 
 OURS = BPE.train(TRAINING, 900, specials=SPECIALS)
 THEIRS = rust_of(OURS)
@@ -27,6 +28,19 @@ def test_training_gives_the_merges_and_the_vocabulary_of_the_rust_trainer(least)
     ours, theirs = BPE.train(TRAINING, 900, specials=SPECIALS, least=least), rust_bpe(TRAINING, 900, SPECIALS, least)
     assert ours.merges == merges_of(theirs)
     assert ours.ids == model_of(theirs)["vocab"]
+
+
+@pytest.mark.parametrize(("splits", "space"), [((r"\p{N}", GPT2), False), ((GPT2,), True), ((), False)])
+def test_training_goes_by_the_words_that_encoding_has(splits, space):
+    ours = BPE.train(TRAINING, 700, splits=splits, prefix_space=space)
+    theirs = rust_bpe(TRAINING, 700)
+    digits = [pre_tokenizers.Digits(individual_digits=True)] * (len(splits) == 2)
+    level = pre_tokenizers.ByteLevel(add_prefix_space=space, use_regex=splits != ())
+    theirs.pre_tokenizer = pre_tokenizers.Sequence([*digits, level])
+    theirs.train_from_iterator(TRAINING, trainer_of(700))
+    assert ours.merges == merges_of(theirs)
+    assert ours.merges != OURS.merges[: len(ours.merges)]
+    assert unlike(ours, rust_of(ours), TEXTS) == []
 
 
 def test_ties_go_to_the_older_pieces_as_in_the_rust_trainer():

@@ -60,16 +60,19 @@ def rust_bpe(texts: list[str], n_vocab: int, specials: Iterable[str] = (), least
     rust = Rust(models.BPE())
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     rust.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
+    rust.train_from_iterator(texts, trainer_of(n_vocab, specials, least))
+    return rust
+
+
+def trainer_of(n_vocab: int, specials: Iterable[str] = (), least: int = 0) -> trainers.BpeTrainer:
+    """The Rust library's trainer of byte-level BPE."""
+    return trainers.BpeTrainer(
         vocab_size=n_vocab,
         min_frequency=least,
         special_tokens=list(specials),
-        initial_alphabet=alphabet,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    rust.train_from_iterator(texts, trainer)
-    return rust
 
 
 def rust_wordpiece(texts: list[str], n_vocab: int, specials: Iterable[str] = (), least: int = 0) -> Rust:
