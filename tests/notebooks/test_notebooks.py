@@ -134,10 +134,11 @@ def test_every_stub_says_that_it_is_not_written(path):
 
 def _define(source, scope):
     """Run a cell's imports, definitions and assignments as far as they go without the answers."""
+    kinds = ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.If, ast.Assign, ast.AnnAssign
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)):
+        if isinstance(node, kinds):
             try:
                 exec(compile(ast.Module([node], []), "<cell>", "exec"), scope)
             except (NotImplementedError, NameError, TypeError):
-                if not isinstance(node, (ast.Assign, ast.AnnAssign)):
-                    raise  # only a value that needs an answer may fail
+                if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.If)):
+                    raise  # only a value or a condition that needs an answer may fail
