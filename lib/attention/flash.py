@@ -42,7 +42,7 @@ def forward(
     """y (B, H, T, Dv) = softmax(scores) v, and lse (B, H, T), the natural logarithm of the softmax's denominator.
 
     sinks: (H,), a logit of each head that joins the denominator, like a key whose value is 0 (OpenAI (2025), "gpt-oss
-    model card", section 2.2). p_dropout: the share of the weights that `kept` sets to 0. A query that may attend to
+    model card", on the architecture). p_dropout: the share of the weights that `kept` sets to 0. A query that may attend to
     nothing gives zeros, and without sinks an lse of -inf. Sums are in float32, in float64 for float64. lse has their
     dtype. ValueError for what does not fit together.
     """

@@ -81,6 +81,17 @@ def test_strides(layout, rng):
         assert torch.equal(x, expected[name])
 
 
+def test_numbers_of_other_kinds(rng):
+    """Lengths of 64 bits, a band wider than any position, slopes and sinks in float64 with gaps between them."""
+    case = draw(rng, ("lengths", "alibi", "sinks"), torch.float32, T=20, S=20)
+    lengths, slopes = case.pattern.lengths.long(), torch.stack((case.pattern.slopes,) * 2, 1).double()[:, 0]
+    pattern = replace(case.pattern, lengths=lengths, slopes=slopes, left=2**40)
+    other = replace(case, pattern=pattern, options=case.options | {"sinks": case.options["sinks"].double()})
+    expected = run(case)
+    for name, x in run(other).items():
+        assert torch.equal(x, expected[name])
+
+
 def test_a_row_beyond_two_to_the_31_numbers(rng):
     """Offsets of 64 bits: the second sequence begins 2^31 numbers after the first. Nobody touches what lies between."""
     case = draw(rng, (), torch.float16, B=2, T=3, S=3, D=16, Dv=16)

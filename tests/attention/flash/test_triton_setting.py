@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from lib import ROOT
 from lib.attention.flash_triton import parts
 
 WITHOUT_TRITON = """
@@ -37,11 +38,38 @@ for call in (
     except ValueError as error:
         print(error)
 """
+COMPILED = """
+import re
+import sys
+import torch
+sys.path.insert(0, "scripts")
+from gpu_report import compiled_for
+from lib.attention.flash_triton import backward, forward
+from lib.attention.flash_triton.tiles import Tile
+from lib.attention.pattern import Pattern
+
+def compile(q, k, pattern, **options):
+    options.update(scale=1.0, tile=Tile(16, 16, 4, 1))
+    row = q[..., 0].float()
+    with compiled_for("sm_90") as kernels:
+        forward(q, k, k, pattern, **options)
+        backward(q, q, k, k, q, row, pattern, dlse=row, **options)
+    for kernel in kernels:
+        print(kernel.metadata.name, "atomics" if re.search(r"\\b(atom|red)\\.", kernel.asm["ptx"]) else "")
+
+one = torch.zeros(1, 1, 1, 1)
+compile(one, one, Pattern())
+whole = torch.ones(1, 1).int()
+everything = Pattern(left=1, right=1, documents=whole, lengths=whole[0], cap=1.0, slopes=one[0, 0, 0])
+compile(one, one, everything, p_dropout=0.1, seed=2**62, sinks=one[0, 0, 0])
+q, k = (torch.zeros(2, n, 24, 33, dtype=torch.bfloat16).mT for n in (4, 2))
+compile(q, k, Pattern(left=16, shift=-3, slopes=torch.ones(4)), p_dropout=0.1, seed=1, sinks=torch.zeros(4))
+"""
 
 
 def printed(program: str) -> str:
-    environment = os.environ | {"TRITON_INTERPRET": "0"}
-    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_ALWAYS_COMPILE": "1"}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, cwd=ROOT)
     assert found.returncode == 0, found.stderr
     return found.stdout
 
@@ -52,6 +80,12 @@ def test_without_triton():
 
 def test_tensors_on_the_cpu_without_the_interpreter():
     assert printed(WITHOUT_A_GPU).count("set TRITON_INTERPRET=1 before") == 2
+
+
+def test_any_call_compiles():
+    """Sizes of 1, which Triton takes for constants, all features at once, transposed heads; and nobody uses atomics."""
+    lines = printed(COMPILED).splitlines()
+    assert [line.strip() for line in lines] == ["forward_kernel", "dq_kernel", "dkdv_kernel"] * 3
 
 
 @triton.jit
