@@ -33,6 +33,15 @@ def _encode_merge_by_merge(word, merges):
     return list(pieces)
 
 
+def _encode_by_joined_text(word, merges):
+    """Looks the joined text up, as the library tiktoken does: with merges as training gives them it is the same."""
+    ranks, pieces = {a + b: rank for rank, (a, b) in enumerate(merges)}, list(word)
+    while known := [i for i, (a, b) in enumerate(pairwise(pieces)) if a + b in ranks]:
+        i = min(known, key=lambda i: ranks[pieces[i] + pieces[i + 1]])
+        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+    return pieces
+
+
 def _vocabulary(word, merges):
     return {*word, *(a + b for a, b in merges)}
 
@@ -155,7 +164,7 @@ EXERCISES = [
             "Make a dictionary from pair to rank. Of all neighbours in the word, find the pair with the lowest rank.",
             "min(range(len(pieces) - 1), key=lambda i: ranks.get((pieces[i], pieces[i + 1]), inf)); merge; again.",
         ),
-        alternatives=[_encode_merge_by_merge],
+        alternatives=[_encode_merge_by_merge, _encode_by_joined_text],
         names=("word", "merges"),
     ),
 ]
