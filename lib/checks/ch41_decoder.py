@@ -53,6 +53,19 @@ def _block_over_batch(x, wq, wk, wv):
     return x + _causal(_normal_over(x, (0, 1)), wq, wk, wv)
 
 
+def _block_over_all(x, wq, wk, wv):
+    return x + _causal(_normal_over(x, (0, 1, 2)), wq, wk, wv)
+
+
+def _block_unbiased(x, wq, wk, wv):
+    return x + _causal((x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True), wq, wk, wv)
+
+
+def _block_raw_values(x, wq, wk, wv):
+    z = _normal_over(x, -1)
+    return x + F.scaled_dot_product_attention(z @ wq, z @ wk, x @ wv, is_causal=True)
+
+
 def _block_not_normalised(x, wq, wk, wv):
     return x + _causal(x, wq, wk, wv)
 
@@ -149,6 +162,11 @@ def _step_drops_oldest(q, k, v, cache):
     return _attend(q, keys, values), (keys, values)
 
 
+def _step_over_queries(q, k, v, cache):
+    _, (keys, values) = step(q, k, v, cache)
+    return (q @ keys.mT / math.sqrt(q.shape[-1])).softmax(-2) @ values, (keys, values)
+
+
 def _step_unscaled(q, k, v, cache):
     _, new = step(q, k, v, cache)
     return step(q * math.sqrt(q.shape[-1]), k, v, cache)[0], new
@@ -200,6 +218,26 @@ EXERCISES = [
                 _block_over_batch,
                 why="Mean and variance then hold other sequences and later positions. Normalise over the last axis.",
                 look=f"Section 9 {LESSON}, 'The leak beside the mask'",
+            ),
+            Misconception(
+                "normalises over everything at once",
+                _block_over_all,
+                why="One mean for the whole batch holds other sequences and the future. Each position has its own "
+                "mean, over its C numbers, the last axis.",
+                look=f"Section 9 {LESSON}, 'The leak beside the mask'",
+            ),
+            Misconception(
+                "divides the sum of squares by C - 1",
+                _block_unbiased,
+                why="`std` and `var` divide by one less than the count unless told otherwise. Here, as in layer norm, "
+                "the variance is the plain mean of squares: correction=0, or F.layer_norm.",
+                look="Exercise 41.7, its first step",
+            ),
+            Misconception(
+                "makes the values from x as it was",
+                _block_raw_values,
+                why="Queries, keys *and values* come from the normalised x; only the sum at the end takes x itself.",
+                look="Exercise 41.7, its second step",
             ),
             Misconception(
                 "does not normalise",
@@ -318,6 +356,13 @@ EXERCISES = [
                 _step_new_beside,
                 why="Each value needs its key: both grow by one position at each step.",
                 look=f"Section 10 {LESSON}, 'One token at a time'",
+            ),
+            Misconception(
+                "takes the softmax over the queries instead of the keys",
+                _step_over_queries,
+                why="There is one query, so each weight becomes 1, and the values are added up. The query shares one "
+                "unit among the keys: the last axis.",
+                look=f"Section 2 {LESSON}, 'The softmax runs over S, the last axis'",
             ),
             Misconception(
                 "uses is_causal=True for one query",

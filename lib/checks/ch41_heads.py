@@ -60,6 +60,10 @@ def _heads_not_moved(x, n_heads, f):
     return f(x.unflatten(-1, (n_heads, -1))).flatten(2)
 
 
+def _heads_turned(x, n_heads, f):
+    return f(x.unflatten(-1, (n_heads, -1)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2).flatten(2)
+
+
 def _heads_count_as_width(x, n_heads, f):
     return in_heads(x, x.shape[-1] // n_heads, f)
 
@@ -186,6 +190,12 @@ EXERCISES = [
                 _heads_not_moved,
                 why="A product works on the last two axes, which must be positions and width. The axis of heads "
                 "belongs before them: transpose(1, 2).",
+                look=f"Section 6 {LESSON}, 'Heads, and the layer'",
+            ),
+            Misconception(
+                "gives f the axes B H D T",
+                _heads_turned,
+                why="Positions come before the width: (B, H, T, D). The keys alone are turned, inside the attention.",
                 look=f"Section 6 {LESSON}, 'Heads, and the layer'",
             ),
             Misconception(

@@ -148,8 +148,6 @@ def _weights_case(rng: Generator) -> tuple:
     return 1.5 * _normal(rng, B, H, T, D), _normal(rng, B, H, S, D), _allowed(rng, T, S)
 
 
-_NOTHING = torch.tensor([[True, False, False, True], [False] * 4])
-
 EXERCISES = [
     Exercise(
         "41.1",
@@ -223,10 +221,10 @@ EXERCISES = [
         cases=[
             _weights_case,
             Case(
-                "a query with nothing to see",
+                "queries with nothing to see",
                 torch.ones(1, 1, 2, 3).double(),
                 torch.eye(4, 3)[None, None].double(),
-                _NOTHING,
+                torch.zeros(2, 4).bool(),
             ),
             Case(
                 "large scores",
