@@ -6,6 +6,10 @@ Both learn 8,000 merges from the training text of tiny_shakespeare (1.0 MB), and
 that text, in one piece and by paragraph, and must give the same ids. The Rust library has one thread, as ours has; what
 is measured is the processor's time, in turns, so that what else the machine does matters little. "cold" is with an
 empty cache of words.
+
+Training is measured once more, in a fresh process each, for its memory: by how much the most that the process ever
+held (its peak resident set) exceeds what it held when training began; and with it, Unigram with 8,000 pieces. The two
+trainers of Unigram begin with other seeds and end with other pieces.
 Exit status 1 when one of the course's two bounds is missed: 10 s to train, 1 MB/s to encode with the cache.
 """
 
@@ -15,6 +19,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +30,7 @@ from tempfile import TemporaryDirectory
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # before the import that reads it
 os.environ["RAYON_NUM_THREADS"] = "1"
 
+import psutil
 from tokenizers import Tokenizer as Rust
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -35,7 +41,7 @@ from lib.tokens.char import Char
 from lib.tokens.unigram import Unigram
 from lib.tokens.wordpiece import WordPiece
 
-N_MERGES = 8_000
+N_MERGES = N_PIECES = 8_000
 MOST_SECONDS, LEAST_SPEED = 10, 1
 """The bounds, from the course's plan: issue 4, "Tokenizers"."""
 
@@ -50,6 +56,59 @@ def train_rust(text: str, n_vocab: int) -> Rust:
         [text], trainers.BpeTrainer(vocab_size=n_vocab, initial_alphabet=alphabet, show_progress=False)
     )
     return rust
+
+
+def train_rust_unigram(text: str, n_vocab: int) -> Rust:
+    """Unigram by the Rust trainer."""
+    rust = Rust(models.Unigram())
+    rust.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=n_vocab, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False
+    )
+    rust.train_from_iterator([text], trainer)
+    return rust
+
+
+TRAINERS: dict[str, Callable[[str], object]] = {
+    "BPE": lambda text: BPE.train([text], 256 + N_MERGES),
+    "BPE in Rust": lambda text: train_rust(text, 256 + N_MERGES),
+    "Unigram": lambda text: Unigram.train([text], N_PIECES),
+    "Unigram in Rust": lambda text: train_rust_unigram(text, N_PIECES),
+}
+
+
+def peak() -> float:
+    """The most memory that this process has held so far, in bytes."""
+    info = psutil.Process().memory_info()
+    if sys.platform == "win32":
+        return info.peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def train_alone(name: str, path: str) -> None:
+    """Train on the text of a file; print processor time and the megabytes it took at most."""
+    text = Path(path).read_text(encoding="utf-8")
+    before = psutil.Process().memory_info().rss
+    time_ = seconds(lambda: TRAINERS[name](text))
+    print(json.dumps([time_, (peak() - before) / 1e6]))
+
+
+def show_training(text: str) -> None:
+    """Time and memory of each trainer, in processes of their own."""
+    rows = {}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "text.txt"
+        path.write_text(text, encoding="utf-8", newline="")
+        for name in TRAINERS:
+            child = [sys.executable, __file__, "--alone", name, str(path)]
+            rows[name] = json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout)
+    print("\ntraining in a process of its own")
+    for name in ("BPE", "Unigram"):
+        (mine, ours), (rusts, theirs) = rows[name], rows[f"{name} in Rust"]
+        print(f"{name + ', time':<26}{mine:>10.2f} s{rusts:>10.2f} s{mine / rusts:>18.2f}")
+        print(f"{name + ', peak memory':<26}{ours:>9.1f} MB{theirs:>9.1f} MB{ours / theirs:>18.2f}")
 
 
 def rust_of(tokenizer: Tokenizer) -> Rust:
@@ -77,7 +136,11 @@ def in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: in
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=5, help="times that each measurement is taken (default 5)")
+    parser.add_argument("--alone", nargs=2, metavar=("NAME", "FILE"), help="only train NAME on FILE, for its memory")
     args = parser.parse_args()
+    if args.alone:
+        train_alone(*args.alone)
+        return 0
 
     text = load("karpathy/tiny_shakespeare")["train"]["text"][0]
     size = len(text.encode()) / 1e6
@@ -120,6 +183,7 @@ def main() -> int:
             partial(tokenizer.encode_batch, paragraphs), partial(rust.encode_batch, paragraphs), args.times
         )
         print(f"{type(tokenizer).__name__:<26}{size / mine:>7.2f} MB/s{size / rusts:>7.2f} MB/s{ratio:>18.2f}")
+    show_training(text)
     speed = size / max(rows[0], whole[0])
     print(f"\ntrain   {train[0]:6.2f} s       (at most {MOST_SECONDS})")
     print(f"encode  {speed:6.2f} MB/s    (at least {LEAST_SPEED})")

@@ -180,8 +180,8 @@ class BPE(Tokenizer):
             piece = self.pieces[id]
             shown = text[start:end] if piece in self.added else piece.replace(LETTERS[ord(" ")], " ")
             before, behind = len(shown) - len(shown.lstrip()), len(shown) - len(shown.rstrip())
-            if self.prefix_space and before == 1 and (i == 0 or start == 0):
-                before = 0  # that space was never in the text
+            if self.prefix_space and before == 1 and i == 0:
+                before = 0  # that space may never have been in the text
             start = min(start + before, end)
             offsets.append((start, max(end - behind, start) if end >= behind else end))
         return run[0], offsets

@@ -85,6 +85,14 @@ def test_the_oldest_files_do_not_name_their_model(tmp_path):
         both(tmp_path / "theirs.json", content)
 
 
+@pytest.mark.parametrize("family", ["roberta", "roberta, prefix space", "llama 2, first", "t5"])
+def test_what_overflows_has_the_spans_that_the_rust_library_gives(tmp_path, family):
+    theirs = Rust.from_str(text_of(family))
+    theirs.enable_truncation(9, stride=2, direction="left")
+    ours, theirs = both(tmp_path / "theirs.json", theirs.to_str())
+    assert [columns(ours.encode(text)) for text in TEXTS] == [columns(theirs.encode(text)) for text in TEXTS]
+
+
 def test_of_a_rare_character_every_byte_is_a_piece_with_its_span(tmp_path):
     ours, theirs = both(tmp_path / "theirs.json", llama2("first"))
     assert isinstance(ours, FallbackBPE)
