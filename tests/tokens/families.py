@@ -102,7 +102,7 @@ def smollm2() -> dict[str, Any]:
 
 def llama3() -> dict[str, Any]:
     model = dict(bytelevel())
-    model["vocab"] = {**model["vocab"], "Ġfoxes": 900}  # which no merge makes, so that ignore_merges shows
+    model["vocab"] = {**model["vocab"], "Ġasleep": 900}  # which no merge makes, so that ignore_merges shows
     split = {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False}
     words = {"type": "Sequence", "pretokenizers": [split, level(False, use_regex=False)]}
     around = template("<|begin|>:0 $A:0", "<|begin|>:0 $A:0 <|begin|>:1 $B:1", {"<|begin|>": 901})

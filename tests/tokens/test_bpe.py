@@ -139,6 +139,12 @@ def test_the_cache_forgets_and_changes_nothing(monkeypatch):
     assert len(fresh._cache) <= 3
 
 
+def test_the_cache_keeps_no_long_words():
+    fresh = BPE(OURS.pieces, OURS.merges, specials=SPECIALS)
+    fresh.encode_batch(["a" * 100, "b" * 101])
+    assert list(fresh._cache) == ["a" * 100]
+
+
 def test_every_byte_has_a_letter_of_its_own():
     assert len(set(LETTERS)) == 256 and LETTERS[ord(" ")] == "Ġ" and [BYTES[c] for c in LETTERS] == list(range(256))
 

@@ -102,6 +102,7 @@ def edit(saved, where, value):
         ("model.merges", [["a", "?!"]], r"Merge 0 is 'a' \+ '\?!', but '\?!' is not in the vocabulary"),
         ("model.merges", ["a b c"], "Merge 0 should be two pieces; it is 'a b c'"),
         ("model.dropout", 0.1, "model has dropout = 0.1, which lib.tokens does not do, only None"),
+        ("model.novelty", "", 'model has novelty = ""'),
         ("model.novelty", True, "model has novelty = true, which lib.tokens does not do"),
         ("normalizer", {"type": "NFC"}, 'normalizer has type = "NFC"'),
         ("pre_tokenizer", {}, "pre_tokenizer has no 'type'"),
