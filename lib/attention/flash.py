@@ -42,9 +42,9 @@ def forward(
     """y (B, H, T, Dv) = softmax(scores) v, and lse (B, H, T), the natural logarithm of the softmax's denominator.
 
     sinks: (H,), a logit of each head that joins the denominator, like a key whose value is 0 (OpenAI (2025), "gpt-oss
-    model card", on the architecture). p_dropout: the share of the weights that `kept` sets to 0. A query that may attend to
-    nothing gives zeros, and without sinks an lse of -inf. Sums are in float32, in float64 for float64. lse has their
-    dtype. ValueError for what does not fit together.
+    model card", on the architecture). p_dropout: the share of the weights that `kept` sets to 0. A query that may
+    attend to nothing gives zeros, and without sinks an lse of -inf. Sums are in float32, in float64 for float64; lse
+    has their dtype. ValueError for what does not fit together.
     """
     check_inputs(q, k, v, pattern, p_dropout, seed, sinks)
     wide = torch.promote_types(q.dtype, torch.float32)

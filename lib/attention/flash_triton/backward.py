@@ -21,6 +21,7 @@ from lib.attention.flash_triton.parts import (
     keys_of,
     load,
     queries_of,
+    rounded,
     scores,
     slope_of,
     spans,
@@ -130,7 +131,7 @@ def dq_kernel(
             if p_dropout is not None:
                 dp = tl.where(kept(seed, p_dropout, bh, t[:, None], s[None, :]), dp / (1 - p_dropout), 0.0)
             ds = p * (dp - delta_row[:, None]) * flat
-            sums += dot(ds.to(k_tile.dtype), k_tile)
+            sums += dot(rounded(ds, k_tile.dtype), k_tile)
     store(dq, sums * scale, dq_strides, b, h, t0, i, T, d, D)
 
 
@@ -186,9 +187,9 @@ def dkdv_kernel(
                     keep = kept(seed, p_dropout, bh, t[None, :], s[:, None])
                     dp = tl.where(keep, dp / (1 - p_dropout), 0.0)
                     kept_p = tl.where(keep, p, 0.0)
-                v_sums += dot(kept_p.to(dy_tile.dtype), dy_tile)
+                v_sums += dot(rounded(kept_p, dy_tile.dtype), dy_tile)
                 ds = p * (dp - delta_row[None, :]) * flat
-                k_sums += dot(ds.to(q_tile.dtype), q_tile)
+                k_sums += dot(rounded(ds, q_tile.dtype), q_tile)
     if p_dropout is not None:
         v_sums /= 1 - p_dropout
     seen = (s0 + j < stop)[:, None]

@@ -13,7 +13,20 @@ from torch import Tensor
 
 from lib.attention import flash
 from lib.attention.flash_triton import launch
-from lib.attention.flash_triton.parts import INF, LN2, LOG2E, dot, kept, keys_of, load, scores, slope_of, spans, store
+from lib.attention.flash_triton.parts import (
+    INF,
+    LN2,
+    LOG2E,
+    dot,
+    kept,
+    keys_of,
+    load,
+    rounded,
+    scores,
+    slope_of,
+    spans,
+    store,
+)
 from lib.attention.flash_triton.tiles import Tile
 from lib.attention.pattern import Pattern
 from lib.shapes import BGSD, BHTD
@@ -98,7 +111,7 @@ def forward_kernel(
             if p_dropout is not None:
                 p = tl.where(kept(seed, p_dropout, bh, t[:, None], s[None, :]), p, 0.0)
             v_tile = load(v, v_strides, b, g, s0, j, last_hi, dv, DV, span != 1)  # n Dv
-            sums = sums * rescale[:, None] + dot(p.to(v_tile.dtype), v_tile)
+            sums = sums * rescale[:, None] + dot(rounded(p, v_tile.dtype), v_tile)
 
     z = tl.where(z == 0, 1.0, z)  # neither key nor sink: 0 / 1
     tl.store(lse + bh.to(tl.int64) * T + t0 + i, (m + tl.log2(z)) * LN2, mask=t0 + i < T)

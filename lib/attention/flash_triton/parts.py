@@ -137,7 +137,7 @@ def tanh(x):
     e = tl.exp2(tl.abs(x) * (-2 * LOG2E))
     closed = (1 - e) / (1 + e)
     s = x * x
-    series = x * (1 + s * (-1 / 3 + s * (2 / 15 + s * (-17 / 315 + s * (62 / 2835 - s * (1382 / 155925))))))
+    series = x * (1 + s * (-1 / 3 + s * (2 / 15 + s * (-17 / 315 + s * (62 / 2835)))))
     return tl.where(s < 0.09, series, tl.where(x < 0, -closed, closed))
 
 

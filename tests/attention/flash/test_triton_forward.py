@@ -92,12 +92,20 @@ def test_numbers_of_other_kinds(rng):
         assert torch.equal(x, expected[name])
 
 
-def test_a_row_beyond_two_to_the_31_numbers(rng):
-    """Offsets of 64 bits: the second sequence begins 2^31 numbers after the first. Nobody touches what lies between."""
-    case = draw(rng, (), torch.float16, B=2, T=3, S=3, D=16, Dv=16)
-    far = torch.empty_strided((2, 2, 3, 16), (2**31, 48, 16, 1), dtype=torch.float16)
-    far.copy_(case.k)
-    assert torch.equal(run(replace(case, k=far))["y"], run(case)["y"])
+@pytest.mark.parametrize(
+    "axis, stride, sizes", [(0, 2**30, (3, 1, 3)), (1, 2**30, (1, 3, 3)), (2, 2**23 - 8, (1, 1, 272))]
+)
+def test_places_beyond_two_to_the_31(axis, stride, sizes, rng):
+    """The last key stands 2^31 numbers after the first, so places need 64 bits. Nobody touches what lies between."""
+    B, H, S = sizes
+    q, k, v = (torch.from_numpy(rng.normal(0, 1, (B, H, n, 16))).half() for n in (3, S, S))
+    strides = [48, 48, 16, 1]
+    strides[axis] = stride
+    far = torch.empty_strided(k.shape, strides, dtype=torch.float16)
+    far.copy_(k)
+    assert (sizes[axis] - 1) * stride >= 2**31
+    near, found = (forward(q, keys, v, Pattern(), scale=0.25, tile=SMALL)[0] for keys in (k, far))
+    assert torch.equal(found, near)
 
 
 def test_queries_that_see_nothing(rng):
