@@ -246,8 +246,9 @@ def check_inputs(
 
 
 def check_outputs(q: BHTD, v: BGSD, *, dy: Tensor, y: Tensor, lse: Tensor, dlse: Tensor | None) -> None:
-    """ValueError unless what the backward is given has the shapes that the forward gave."""
+    """ValueError unless what the backward is given is like what the forward gave."""
     rows = tuple(q.shape[:3])
+    require(dy.dtype == y.dtype == q.dtype, f"dtypes differ: q {q.dtype}, y {y.dtype}, dy {dy.dtype}")
     wide = (*rows, v.shape[3])
     for name, x, shape in (("dy", dy, wide), ("y", y, wide), ("lse", lse, rows), ("dlse", dlse, rows)):
         if x is not None:

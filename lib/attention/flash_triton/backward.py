@@ -66,20 +66,18 @@ def backward(
     )
     with torch.cuda.device_of(q):
         size = launch.tile_for("dq", q, v, tile)
-        dq_kernel[(triton.cdiv(T, size.m) * B * H,)](
+        dq_kernel[(triton.cdiv(T, size.m) * B * H,)](  # pyright: ignore[reportArgumentType]
             *(q, k, v, y, dy, lse, launch.floats(dlse), dq, delta),
             *(q.stride(), k.stride(), v.stride(), y.stride(), dy.stride(), dq.stride()),
             *(*shared, size.m, size.n),
-            num_warps=size.n_warps,
-            num_stages=size.n_stages,
+            **launch.options(size),
         )
         size = launch.tile_for("dkdv", q, v, tile)
-        dkdv_kernel[(triton.cdiv(S, size.n) * B * G,)](
+        dkdv_kernel[(triton.cdiv(S, size.n) * B * G,)](  # pyright: ignore[reportArgumentType]
             *(q, k, v, dy, lse, delta, dk, dv),
             *(q.stride(), k.stride(), v.stride(), dy.stride(), dk.stride(), dv.stride()),
             *(*shared, size.m, size.n),
-            num_warps=size.n_warps,
-            num_stages=size.n_stages,
+            **launch.options(size),
         )
     return dq, dk, dv, flash.sink_gradient(sinks, lse, delta)
 

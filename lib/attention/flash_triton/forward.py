@@ -56,14 +56,13 @@ def forward(
     lse = torch.empty(B, H, T, dtype=torch.float32, device=q.device)
     size = launch.tile_for("forward", q, v, tile)
     with torch.cuda.device_of(q):
-        forward_kernel[(triton.cdiv(T, size.m) * B * H,)](
+        forward_kernel[(triton.cdiv(T, size.m) * B * H,)](  # pyright: ignore[reportArgumentType]
             *(q, k, v, y, lse),
             *(q.stride(), k.stride(), v.stride(), y.stride()),
             *(H, H // G, T, S, float(scale), launch.rules(pattern), launch.floats(sinks)),
             *(p_dropout or None, seed),
             *(D, Dv, launch.block(D), launch.block(Dv), size.m, size.n),
-            num_warps=size.n_warps,
-            num_stages=size.n_stages,
+            **launch.options(size),
         )
     return y, lse
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import triton
 from torch import Tensor
+from triton import knobs
 
 from lib.attention import flash
 from lib.attention.flash_triton.tiles import Tile, capability, tile
@@ -45,16 +45,21 @@ def floats(x: Tensor | None) -> Tensor | None:
 
 def block(width: int) -> int:
     """The width of a head in a kernel: a power of two, and at least what a matrix instruction takes."""
-    return max(16, triton.next_power_of_2(width))
+    return max(16, 1 << (width - 1).bit_length())
 
 
 def tile_for(kind: str, q: BHTD, v: BHTD, chosen: Tile | None) -> Tile:
     return chosen or tile(kind, max(q.shape[3], v.shape[3]), q.dtype, capability(q.device))
 
 
+def options(size: Tile) -> dict[str, int]:
+    """What a launch is told beside the kernel's own arguments."""
+    return {"num_warps": size.n_warps, "num_stages": size.n_stages}
+
+
 def check(q: BHTD, v: BHTD, *others: Tensor) -> None:
     """ValueError unless the kernels run on this device, for this dtype, these widths and strides."""
-    runs = q.is_cuda or triton.knobs.runtime.interpret
+    runs = q.is_cuda or knobs.runtime.interpret
     advice = "set TRITON_INTERPRET=1 before lib.attention.flash_triton is imported, or use lib.attention.flash"
     require(runs, f"the kernels need a CUDA device, and q is on {q.device}: {advice}")
     known = q.dtype in (torch.float16, torch.bfloat16, torch.float32)

@@ -10,8 +10,9 @@ import math
 
 import triton
 import triton.language as tl
+from triton import knobs
 
-INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+INTERPRETED = tl.constexpr(knobs.runtime.interpret)
 LOG2E = tl.constexpr(math.log2(math.e))
 LN2 = tl.constexpr(math.log(2))
 INF = tl.constexpr(math.inf)
@@ -144,5 +145,5 @@ def tanh(x):
 @triton.jit
 def kept(seed, p_dropout, bh, t, s):
     """Where dropout leaves a weight: flash.py::kept, from the same counters."""
-    bits, _, _, _ = tl.philox(seed, s, t, bh, 0)
+    bits = tl.philox(seed, s, t, bh, 0)[0]
     return (bits >> 8).to(tl.float32) * (1 / 16777216) >= p_dropout  # 2^-24

@@ -145,3 +145,6 @@ def test_bad_input_to_backward(name):
     call |= {"lse": torch.zeros(2, 3, 4), "dlse": torch.zeros(2, 3, 4)}
     with pytest.raises(ValueError, match=f"{name} must be of shape"):
         flash.backward(**call | {name: torch.zeros(2, 3, 1)}, pattern=Pattern(), scale=1.0)
+    if name in ("dy", "y"):
+        with pytest.raises(ValueError, match="dtypes differ"):
+            flash.backward(**call | {name: call[name].half()}, pattern=Pattern(), scale=1.0)

@@ -118,6 +118,17 @@ def test_queries_that_see_nothing(rng):
     assert (found["dv"][1, :, :15] != 0).all() and found["dk"].isfinite().all()
 
 
+def test_a_query_that_sees_nothing_among_others_that_do(rng):
+    """Strictly earlier keys of the own document: the first query of each has none, in the middle of a tile."""
+    case = draw(rng, ("documents",), torch.float32, T=20)
+    case = replace(case, pattern=replace(case.pattern, right=-1))
+    expected = reference(case)
+    case.dlse[expected["lse"] == -torch.inf] = torch.nan
+    found = run(case)
+    case.dlse[expected["lse"] == -torch.inf] = 0  # for the naive computation
+    assert_precise(case, found, expected)
+
+
 def test_dropout_is_that_of_the_forward(rng):
     """Alike scores; dy, v and k chosen so that dv, then dq and dk, are tables that are 0 where a weight was dropped."""
     n, p, seed = 40, 0.4, int(rng.integers(2**62))

@@ -117,6 +117,13 @@ def test_queries_that_see_nothing(rng):
     assert (found["y"][1, :, 5:] != 0).all()
 
 
+def test_a_query_that_sees_nothing_among_others_that_do(rng):
+    """Strictly earlier keys of the own document: the first query of each has none, in the middle of a tile."""
+    case = draw(rng, ("documents",), torch.float32, T=20)
+    case = replace(case, pattern=replace(case.pattern, right=-1))
+    assert_precise(case, run(case), reference(case))
+
+
 def test_dropout_is_that_of_the_twin(rng):
     """Alike scores, and values that are rows of the identity: y is the table of weights, 0 where one was dropped."""
     T = S = 40
