@@ -158,10 +158,8 @@ class Request:
 
     @property
     def wants_gradient(self) -> bool:
-        learned = _owner(self.score)
-        parameters = learned.parameters() if isinstance(learned, nn.Module) else ()
-        tensors = [self.q, self.k, self.v, self.sinks, *parameters]
-        return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+        wanted = (x is not None and x.requires_grad for x in (self.q, self.k, self.v, self.sinks))
+        return torch.is_grad_enabled() and (any(wanted) or _may_learn(self.score))
 
 
 @dataclass(frozen=True)
@@ -329,6 +327,18 @@ def _adds(score: Score) -> bool:
     if isinstance(owner, scores.moved):
         return _adds(owner.score)
     return owner is scores.same or isinstance(owner, scores.alibi | scores.T5Bias | scores.RelativeBias)
+
+
+def _may_learn(score: Score) -> bool:
+    """Does the score want a gradient? A function may hold anything, so it does."""
+    owner = _owner(score)
+    if isinstance(owner, scores.Compose):
+        return any(map(_may_learn, owner.scores))
+    if isinstance(owner, scores.moved):
+        return _may_learn(owner.score)
+    if isinstance(owner, nn.Module):
+        return any(p.requires_grad for p in owner.parameters())
+    return owner is not scores.same and not isinstance(owner, scores.soft_cap | scores.alibi)
 
 
 def _owner(score: Score) -> object:

@@ -171,9 +171,19 @@ def test_auto_on_a_cpu(name, compiler):
     assert plan.backend == taken and reason in plan.reasons[other], plan
 
 
-@pytest.mark.parametrize("learns", ["q", "sinks", "score"])
+LEARNED = {
+    "a module": scores.T5Bias(1),
+    "its forward": scores.T5Bias(1).forward,
+    "a part": scores.Compose(scores.alibi(1), scores.T5Bias(1)),
+    "moved": scores.moved(scores.T5Bias(1), torch.arange(4096)[None], torch.arange(4096)[None]),
+    "a function": lambda s, b, h, q, k: s * slope,
+}
+slope = torch.ones((), requires_grad=True)
+
+
+@pytest.mark.parametrize("learns", ["q", "sinks", *LEARNED])
 def test_a_gradient_on_a_cpu_is_not_for_flex(learns, compiler):
-    score = scores.T5Bias(1) if learns == "score" else scores.same
+    score = LEARNED.get(learns, scores.same)
     q, k, v = heads(**LONG)
     sinks = torch.zeros(1).requires_grad_(learns == "sinks")
     if learns == "q":
