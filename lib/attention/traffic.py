@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -49,11 +49,11 @@ def count() -> Iterator[Traffic]:
     RuntimeError without TRITON_INTERPRET=1: on a GPU nothing passes through Python.
     """
     from triton import knobs
-    from triton.runtime.interpreter import interpreter_builder as builder
+    from triton.runtime import interpreter
 
     if not knobs.runtime.interpret:
         raise RuntimeError("traffic is counted in Triton's interpreter: set TRITON_INTERPRET=1 before importing triton")
-    traffic = Traffic()
+    traffic, builder = Traffic(), cast(Any, interpreter.interpreter_builder)
     load, store = builder.create_masked_load, builder.create_masked_store  # every other way to memory ends in these two
 
     def counted_load(pointers, mask, *rest, **options):

@@ -153,34 +153,37 @@ def decode(
     (B, H, T, D), (G, S, DV) = q.shape, v.shape[1:]
     size = launch.tile_for("decode", q, v, tile)
     n_slots = S if blocks is None else blocks.shape[1] * S
-    n_splits = n_splits or _n_splits(q.device, B * G, triton.cdiv(n_slots, size.n))
+    n_splits = n_splits or _n_splits(q.device, B * G, -(-n_slots // size.n))
     y_parts = torch.empty(B, H, n_splits, T, DV, dtype=torch.float32, device=q.device)
     lse_parts = torch.empty(B, H, n_splits, T, dtype=torch.float32, device=q.device)
     y = torch.empty(B, H, T, DV, dtype=q.dtype, device=q.device)
     lse = torch.empty(B, H, T, dtype=torch.float32, device=q.device)
     widths = D, DV, launch.block(D), launch.block(DV)
     with torch.cuda.device_of(q):
-        split_kernel[(n_splits, G, B)](
+        split_kernel[(n_splits, G, B)](  # pyright: ignore[reportArgumentType]
             *(q, k, v, blocks, y_parts, lse_parts),
             *(q.stride(), k.stride(), v.stride(), 0 if blocks is None else blocks.stride(0)),
             *(n_slots, T, H // G, 1 / math.sqrt(D) if scale is None else scale),
             launch.rules(pattern),
-            *(*widths, max(size.m, triton.next_power_of_2(T * H // G)), size.n, S),
-            num_warps=size.n_warps,
-            num_stages=size.n_stages,
+            *(*widths, max(size.m, _power(T * H // G)), size.n, S),
+            **launch.options(size),
         )
-        combine_kernel[(B * H * T,)](
+        combine_kernel[(B * H * T,)](  # pyright: ignore[reportArgumentType]
             *(y_parts, lse_parts, launch.floats(sinks), y, lse, n_splits, T, H),
-            *(DV, launch.block(DV), triton.next_power_of_2(n_splits)),
-            num_warps=4,
+            *(DV, launch.block(DV), _power(n_splits)),
         )
     return y, lse
+
+
+def _power(n: int) -> int:
+    """The power of two from n on: tiles have no other sizes."""
+    return 1 << (n - 1).bit_length()
 
 
 def _n_splits(device: torch.device, n_programs: int, n_tiles: int) -> int:
     """Twice as many programs as multiprocessors, so that one waits for memory while another works."""
     n_busy = 2 * torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
-    return max(1, min(triton.cdiv(n_busy, n_programs), n_tiles, 128))
+    return max(1, min(-(-n_busy // n_programs), n_tiles, 128))
 
 
 def _check(q: BHTD, k: BGSD, v: BGSD, pattern: Pattern, sinks: Tensor | None, blocks: Tensor | None) -> None:

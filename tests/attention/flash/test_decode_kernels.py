@@ -6,7 +6,6 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
 
-from lib.attention import masks
 from lib.attention.core import attend
 from lib.attention.decode import Cache, PagedCache
 from lib.attention.flash_triton.decode import decode
@@ -154,8 +153,9 @@ def test_it_reads_a_cache_as_it_is(make):
             k, v, k_at = cache.extend(*(normal(rng, 2, 2, max(lengths), 8).float() for _ in range(2)), at)
             q = normal(rng, 2, 4, 1, 8).float()
             y, _ = decode(q, cache.k, cache.v, cache.n, blocks=getattr(cache, "blocks", None), n_splits=2)
-            held = masks.moved(lambda b, h, q, k: k >= 0, k_at, k_at)
-            exact = attend(q.double(), k.nan_to_num().double(), v.double(), held)
+            exact = attend(
+                q.double(), k.nan_to_num().double(), v.double(), lambda b, h, q, k, k_at=k_at: k_at[b, k] >= 0
+            )
             torch.testing.assert_close(y.double(), exact, rtol=0, atol=1e-6)
 
 
