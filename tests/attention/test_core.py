@@ -55,6 +55,28 @@ def test_a_query_that_may_attend_to_nothing_gives_zeros(lengths):
     assert bool(y[1].any()) == bool(lengths[1])
 
 
+def test_a_sink_takes_its_share():
+    """Its exponential joins the sum below the others'; nothing else changes, and where there is no key it takes all."""
+    q, k, v = three()
+    sinks = torch.tensor([0.5, -1.0, 2.0, 30.0], dtype=torch.float64, requires_grad=True)
+    w = weights(q, k, masks.padding([5, 0]), scale=1.0, sinks=sinks)
+    e = (q @ k.repeat_interleave(2, 1).mT).exp()
+    expected = e / (e.sum(-1, keepdim=True) + sinks.exp()[:, None, None])
+    torch.testing.assert_close(w[0], expected[0], rtol=0, atol=1e-12)
+    assert not w[1].any()
+    y = attend(q, k, v, sinks=torch.full((4,), -torch.inf, dtype=torch.float64))
+    torch.testing.assert_close(y, attend(q, k, v), rtol=0, atol=0)
+    assert torch.autograd.gradcheck(lambda *x: attend(*x[:3], masks.padding([3, 0]), sinks=x[3]), [q, k, v, sinks])
+
+
+def test_sinks_learn_with_the_layer():
+    layer = Attention(8, 2, sinks=nn.Parameter(torch.zeros(2)))
+    x = torch.randn(1, 3, 8)
+    layer(x).sum().backward()
+    assert layer.sinks.grad.all() and "sinks" in dict(layer.named_parameters())
+    assert (layer.weights(x).sum(-1) < 1).all() and Attention(8, 2).sinks is None
+
+
 def test_a_score_may_forbid_too():
     """-inf from the score is as good as a mask, for all keys of a query as for some."""
     q, k, v = three()
