@@ -51,6 +51,12 @@ def _lse_first_tile(buffer, offset, T, S, stride_t, stride_s):
     return buffer[offset + torch.arange(T)[:, None] * stride_t + s * stride_s].logsumexp(1)
 
 
+def _lse_one_by_one(buffer, offset, T, S, stride_t, stride_s):
+    x = _table(buffer, offset, T, S, stride_t, stride_s)
+    times = torch.arange(1, S + 1).clamp(max=BN)  # in how many tiles a column is
+    return (x + times.log()).logsumexp(1)
+
+
 def _lse_zeros_beyond(buffer, offset, T, S, stride_t, stride_s):
     x = _table(buffer, offset, T, S, stride_t, stride_s)
     return torch.cat([x, x.new_zeros(T, -S % BN)], 1).logsumexp(1)
@@ -155,6 +161,11 @@ def _backward_unscaled(dy, q, k, v, y, lse):
     return backward(dy, q, k, v, y, lse, scaled=False)
 
 
+def _backward_keys_unscaled(dy, q, k, v, y, lse):
+    dq, _, dv = backward(dy, q, k, v, y, lse)
+    return dq, _backward_unscaled(dy, q, k, v, y, lse)[1], dv
+
+
 def _backward_base_2(dy, q, k, v, y, lse):
     return backward(dy, q, k, v, y, lse, base=2.0)
 
@@ -233,6 +244,12 @@ EXERCISES = [
                 _lse_first_tile,
                 why="The columns of a tile are start + tl.arange(0, BN): the loop's variable belongs in the address.",
                 look=STEP_1,
+            ),
+            Misconception(
+                "moves on by one column instead of one tile",
+                _lse_one_by_one,
+                why="Tiles then overlap, and a column counts up to BN times: range(0, S, BN).",
+                look=f"Section 4 {LESSON}, 'Step 3 · A loop over tiles of keys'",
             ),
             Misconception(
                 "counts columns beyond the end as zeros",
@@ -325,6 +342,12 @@ EXERCISES = [
                 "forgets the scale in the gradients of q and k",
                 _backward_unscaled,
                 why="The scores are q k^T / sqrt(D), so 1 / sqrt(D) comes out as a factor of both gradients.",
+                look=GRADIENTS,
+            ),
+            Misconception(
+                "forgets the scale in the gradient of k",
+                _backward_keys_unscaled,
+                why="The scores are q k^T / sqrt(D): the factor belongs to the gradient of both.",
                 look=GRADIENTS,
             ),
             Misconception(

@@ -129,6 +129,20 @@ def _attend_whole_tiles(q, k, v, tile):
     return attend_tiles(q, k, v, tile, end=max(len(k) // tile * tile, 1))
 
 
+def _attend_length(q, k, v, tile):
+    return attend_tiles(q * math.sqrt(q.shape[1] / len(k)), k, v, tile)
+
+
+def _attend_one_maximum(q, k, v, tile):
+    m, z, a = -math.inf, 0.0, 0.0
+    for first in range(0, len(k), tile):
+        s = q @ k[first : first + tile].T / math.sqrt(q.shape[1])
+        m_new = max(m, s.max())
+        factor, p = np.exp(m - m_new), np.exp(s - m_new)
+        m, z, a = m_new, factor * z + p.sum(1, keepdims=True), factor * a + p @ v[first : first + tile]
+    return a / z
+
+
 def _attend_mean(q, k, v, tile):
     starts = range(0, len(k), tile)
     return sum(_attend_whole(q, k[i : i + tile], v[i : i + tile]) for i in starts) / len(starts)
@@ -279,6 +293,19 @@ EXERCISES = [
                 _attend_whole_tiles,
                 why="The last tile may be shorter. range(0, len(k), tile) reaches it, and a slice ends at the end.",
                 look=ONLINE,
+            ),
+            Misconception(
+                "takes one maximum for all rows",
+                _attend_one_maximum,
+                why="Each query has its own largest score. Far below that of another row, all exponentials of a row "
+                "become 0, and 0 / 0 is not a number: axis=1, keepdims=True.",
+                look=ONLINE,
+            ),
+            Misconception(
+                "divides the scores by the square root of the number of keys",
+                _attend_length,
+                why="A score is a sum of D products, so it is the width D that its size grows with.",
+                look="Section 3 of 41_attention, where the scores are divided",
             ),
             Misconception(
                 "does not divide the scores by the square root of D",

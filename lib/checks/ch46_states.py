@@ -90,6 +90,10 @@ def _finish_wrong_way(m2, z, a):
     return finish(m2, z, a)[0], m2 / LN2 + np.log(z)
 
 
+def _finish_both(m2, z, a):
+    return finish(m2, z, a)[0], LN2 * (m2 + np.log(z))
+
+
 def _finish_half(m2, z, a):
     return finish(m2, z, a)[0], m2 * LN2 + np.log2(z)
 
@@ -211,6 +215,12 @@ EXERCISES = [
                 "adds a logarithm to base 2 to a maximum in base e",
                 _finish_half,
                 why="m2 ln 2 is in base e, and so must be the logarithm of z: np.log, not np.log2.",
+                look=BASE,
+            ),
+            Misconception(
+                "multiplies the natural logarithm of z by ln 2 as well",
+                _finish_both,
+                why="Only m2 is in base 2. z is a sum of ordinary numbers, and np.log(z) is in base e already.",
                 look=BASE,
             ),
             Misconception(
