@@ -55,14 +55,14 @@ class Case:
         return replace(self, q=q, k=k, v=v, dy=dy, dlse=self.dlse.to(dtype), options=options)
 
 
-def draw(rng, features, dtype, *, B=None, T=None, S=None, D=None, Dv=None) -> Case:
-    """Numbers, and sizes that are not given, at random; every feature that is named is there."""
+def draw(rng, features, dtype, *, B=None, T=None, S=None, D=None, Dv=None, heads=None) -> Case:
+    """Numbers, and sizes that are not given, at random; every feature that is named is there. heads: H and G."""
     per_row = "documents" in features or "lengths" in features
     B = B or (2 if per_row else 1)
     T = T or int(rng.integers(20, 40))
     S = T if "documents" in features else S or int(rng.integers(20, 40))
     D, Dv = D or int(rng.integers(9, 25)), Dv or int(rng.integers(9, 25))
-    H, G = (4, 2) if "groups" in features else (2, 2)
+    H, G = heads or ((4, 2) if "groups" in features else (2, 2))
 
     def normal(*shape: int) -> Tensor:
         return torch.from_numpy(rng.normal(0, 1, shape)).float()
