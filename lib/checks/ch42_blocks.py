@@ -161,6 +161,10 @@ def _asks_with_the_input(x, memory, mix, cross, ff, norms):
     return y + ff(norms[2](y))
 
 
+def _all_read_the_input(x, memory, mix, cross, ff, norms):
+    return x + mix(norms[0](x)) + cross(norms[1](x), memory) + ff(norms[2](x))
+
+
 def _feeds_first(x, memory, mix, cross, ff, norms):
     x = x + mix(norms[0](x))
     x = x + ff(norms[2](x))
@@ -388,6 +392,13 @@ EXERCISES = [
                 "asks with the block's input instead of what self-attention made of it",
                 _asks_with_the_input,
                 why="Each layer reads the stream as the layers before have left it.",
+                look=f"Section 3 {LESSON}, 'The residual stream'",
+            ),
+            Misconception(
+                "lets all three layers read the block's input",
+                _all_read_the_input,
+                why="Side by side, the feed-forward layer never sees what attention has gathered. Each layer reads the "
+                "stream as the layers before have left it.",
                 look=f"Section 3 {LESSON}, 'The residual stream'",
             ),
             Misconception(
