@@ -2,18 +2,37 @@
 
 A head is a value of a specification's slot `head`: built as head(spec), called as head(y, table) with the hidden states
 (B, T, C) that the stack ends with and the table of token embeddings (V, C).
+
+    States                                          the hidden states themselves
+    TiedLM, LM                                      the next token at each position
+    MaskedLM, NextSentence, Pretraining             what BERT is trained on
+    Pool, OfSequence, OfTokens, Span                what BERT is used for
+
+A model that was trained with one head goes on with another by `model.head = OfSequence(model.spec)`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from lib.shapes import BTC
 
 if TYPE_CHECKING:
     from lib.spec import Spec
+
+
+class States(nn.Module):
+    """No head: y as it is."""
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+
+    def forward(self, y: BTC, table: Tensor) -> BTC:
+        return y
 
 
 class TiedLM(nn.Module):
@@ -38,3 +57,92 @@ class LM(nn.Module):
 
     def forward(self, y: BTC, table: Tensor) -> Tensor:
         return self.out(y)  # B T V
+
+
+class MaskedLM(nn.Module):
+    """logits = norm(act(dense(y))) table^T + bias: which token belongs at each position, hidden there or not.
+
+    J. Devlin et al. (2018), "BERT", section 3.1; the layer before the table is in the authors' published code.
+    """
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.act = spec.act
+        self.dense = nn.Linear(spec.d_model, spec.d_model)
+        self.norm = spec.norm(spec.d_model, eps=spec.eps)
+        self.bias = nn.Parameter(torch.zeros(spec.n_vocab))
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.norm(self.act(self.dense(y))) @ table.mT + self.bias  # B T V
+
+
+class Pool(nn.Module):
+    """act(dense(y_0)): one vector for a sequence, from its first token, which stands there for that alone.
+
+    BERT, section 3.1, and the authors' published code.
+    """
+
+    def __init__(self, spec: Spec, act: Callable[[Tensor], Tensor] = torch.tanh):
+        super().__init__()
+        self.act = act
+        self.dense = nn.Linear(spec.d_model, spec.d_model)
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.act(self.dense(y[:, 0]))  # B C
+
+
+class NextSentence(nn.Module):
+    """Two logits for a pair of sentences: that the second follows the first, and that it does not. BERT, section 3.1."""
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.pool = Pool(spec)
+        self.out = nn.Linear(spec.d_model, 2)
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.out(self.pool(y, table))  # B 2
+
+
+class Pretraining(nn.Module):
+    """Both of BERT's tasks at once: the logits of `MaskedLM` (B, T, V) and of `NextSentence` (B, 2)."""
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.tokens, self.sentence = MaskedLM(spec), NextSentence(spec)
+
+    def forward(self, y: BTC, table: Tensor) -> tuple[Tensor, Tensor]:
+        return self.tokens(y, table), self.sentence(y, table)
+
+
+class OfSequence(nn.Module):
+    """logits = out(drop(pool(y))): spec.n_classes numbers for a sequence. BERT, section 4.1."""
+
+    def __init__(self, spec: Spec, act: Callable[[Tensor], Tensor] = torch.tanh):
+        super().__init__()
+        self.pool, self.drop = Pool(spec, act), nn.Dropout(spec.p_dropout)
+        self.out = nn.Linear(spec.d_model, spec.n_classes)
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.out(self.drop(self.pool(y, table)))  # B n_classes
+
+
+class OfTokens(nn.Module):
+    """logits = out(drop(y)): spec.n_classes numbers for each position, as in naming entities. BERT, section 5.3."""
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.drop, self.out = nn.Dropout(spec.p_dropout), nn.Linear(spec.d_model, spec.n_classes)
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.out(self.drop(y))  # B T n_classes
+
+
+class Span(nn.Module):
+    """Two logits for each position: that an answer begins there, and that it ends there. BERT, section 4.2."""
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.out = nn.Linear(spec.d_model, 2)
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.out(y)  # B T 2

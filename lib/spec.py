@@ -53,6 +53,8 @@ class Spec:
     """The longest sequence that a table of positions holds."""
     n_types: int = 0
     """Kinds of segments with an embedding of their own; 0 for no such table."""
+    n_classes: int = 2
+    """Answers between which a head that classifies may choose."""
     n_layers: int = 2
     """Blocks of the stack; where there is an encoder and a decoder, of each."""
     n_heads: int = 4
@@ -79,7 +81,7 @@ class Spec:
     pos: Callable[[Spec], Position] = nothing
     """What is added to the embeddings: `nothing`, `learned`, `sinusoidal`."""
     turn: Callable[[Spec], Position] = nothing
-    """What turns queries and keys: `nothing`, `rotary`."""
+    """What turns queries and keys: `nothing`, `rotary`, `stretched(scaling)`."""
     mix: Callable[[Spec], nn.Module] = stack.attention
     """The sublayer that mixes positions, with the forward of `lib.attention.core.Attention`."""
     mask: Mask = masks.full
@@ -107,7 +109,7 @@ class Spec:
     """Gives every parameter of the model its first value: `normal`, `xavier`."""
 
     def __post_init__(self) -> None:
-        for name in ("n_vocab", "n_source", "n_positions", "n_layers", "n_heads", "d_model", "d_ff"):
+        for name in ("n_vocab", "n_source", "n_positions", "n_classes", "n_layers", "n_heads", "d_model", "d_ff"):
             require(getattr(self, name) >= 1, f"{name} is at least 1, not {getattr(self, name)}")
         require(self.n_types >= 0, f"n_types is 0 or more, not {self.n_types}")
         fits = f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: change one of them"

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from lib.layers.pos import Learned, Position, Rotary, Sinusoidal
+from lib.layers.pos import Learned, Position, Rotary, Scaling, Sinusoidal
 from lib.shapes import BT, BTC, require
 
 if TYPE_CHECKING:
@@ -98,3 +99,13 @@ def sinusoidal(spec: Spec) -> Position:
 
 def rotary(spec: Spec) -> Position:
     return Rotary(spec.d_head, base=spec.base)
+
+
+@dataclass(frozen=True)
+class stretched:
+    """Rotary positions for a longer context than the one trained on: turn=stretched(llama3())."""
+
+    scaling: Scaling
+
+    def __call__(self, spec: Spec) -> Position:
+        return Rotary(spec.d_head, base=spec.base, scaling=self.scaling)

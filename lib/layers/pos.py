@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from lib.shapes import BHTD, BTC, require
 
-Scaling = Callable[[Tensor], Tensor]
-"""The frequencies of a rotary embedding, highest first, (d / 2,) -> those that a longer context is read with."""
+Scaling = Callable[[Tensor, Tensor], Tensor]
+"""scaling(f, at): the frequencies of a rotary embedding, highest first, (d / 2,), and the positions of the call ->
+the frequencies that a longer context is read with."""
 
 
 class Position(nn.Module):
@@ -77,7 +79,7 @@ class Rotary(Position):
 
     d_rotary: only the first d_rotary numbers of a head turn (GPT-NeoX: a quarter of them), all if None.
     pairs: which numbers belong together, `halves` (GPT-NeoX, Llama) or `neighbours` (the paper, GPT-J).
-    scaling: of the frequencies, for contexts longer than those trained on: `linear`, `ntk`, `llama3`.
+    scaling: of the frequencies, for contexts longer than those trained on: `linear`, `ntk`, `dynamic`, `llama3`.
     The angles are computed in at least float32. J. Su et al. (2021), "RoFormer", section 3.2.2.
     """
 
@@ -93,12 +95,12 @@ class Rotary(Position):
         d = d_head if d_rotary is None else d_rotary
         require(2 <= d <= d_head and d % 2 == 0, f"numbers turn in pairs: an even count from 2 to {d_head=}, not {d}")
         self.d_head, self.d_rotary, self.base = d_head, d, base
-        self.pairs, self.scaling = pairs or halves, scaling or (lambda f: f)
+        self.pairs, self.scaling = pairs or halves, scaling or (lambda f, at: f)
 
     def on_heads(self, x: BHTD, at: Tensor) -> BHTD:
         width = f"a head is {x.shape[-1]} wide, but these positions were built with d_head={self.d_head}"
         require(x.shape[-1] == self.d_head, width)
-        angle = _angles(at, self.scaling(frequencies(self.d_rotary, self.base, x))).unsqueeze(-3)  # B 1 T D/2
+        angle = _angles(at, self.scaling(frequencies(self.d_rotary, self.base, x), at)).unsqueeze(-3)  # B 1 T D/2
         turned = self.pairs(x[..., : self.d_rotary], angle.cos(), angle.sin()).to(x.dtype)
         return torch.cat((turned, x[..., self.d_rotary :]), dim=-1)
 
@@ -128,44 +130,95 @@ def _angles(at: Tensor, f: Tensor) -> Tensor:
 
 
 # --- frequencies for a longer context --------------------------------------------------------------------------------
+# Each is a small class that is used like a function, as the masks are: what it was made of can be read off it and saved.
 
 
-def linear(factor: float) -> Scaling:
+@dataclass(frozen=True)
+class linear:
     """f / factor: positions are squeezed into the range trained on. S. Chen et al. (2023), "Extending Context Window of
     Large Language Models via Positional Interpolation", section 2.3."""
-    require(factor >= 1, f"the factor by which the context grows is at least 1, not {factor}")
-    return lambda f: f / factor
+
+    factor: float
+
+    def __post_init__(self):
+        _check_factor(self.factor)
+
+    def __call__(self, f: Tensor, at: Tensor) -> Tensor:
+        return f / self.factor
 
 
-def ntk(factor: float) -> Scaling:
+@dataclass(frozen=True)
+class ntk:
     """base -> base factor^(d / (d - 2)): the highest frequency stays, the lowest is divided by `factor`.
 
     B. Peng et al. (2023), "YaRN", section 3.1, "NTK-aware" interpolation, which names bloc97's post as its origin.
     """
-    require(factor >= 1, f"the factor by which the context grows is at least 1, not {factor}")
 
-    def scale(f: Tensor) -> Tensor:
-        require(len(f) >= 2, "NTK scaling spreads over several frequencies: d_rotary is at least 4")
-        share = torch.arange(len(f), dtype=f.dtype, device=f.device) / (len(f) - 1)  # 0 for the highest, 1 the lowest
-        return f * factor**-share
+    factor: float
 
-    return scale
+    def __post_init__(self):
+        _check_factor(self.factor)
+
+    def __call__(self, f: Tensor, at: Tensor) -> Tensor:
+        return f * self.factor ** -_shares(f)
 
 
-def llama3(factor: float = 8.0, low: float = 1.0, high: float = 4.0, n_trained: int = 8192) -> Scaling:
+@dataclass(frozen=True)
+class dynamic:
+    """`ntk` by max(1, factor n / n_trained - (factor - 1)), where the longest sequence of the call has n positions.
+
+    Up to the trained length nothing changes. Beyond it the frequencies depend on n, so a position is no longer blind to
+    the future's length, and a key in a cache keeps the angle of the step that stored it: a cached call then differs
+    from a whole one, in `transformers` too. B. Peng et al. (2023), "YaRN", section 3.3, "Dynamic Scaling".
+    """
+
+    factor: float
+    n_trained: int
+
+    def __post_init__(self):
+        _check_factor(self.factor)
+        _check_trained(self.n_trained)
+
+    def __call__(self, f: Tensor, at: Tensor) -> Tensor:
+        n = (at.max() + 1).to(f.dtype)
+        return f * (self.factor * n / self.n_trained - (self.factor - 1)).clamp(min=1) ** -_shares(f)
+
+
+@dataclass(frozen=True)
+class llama3:
     """Waves that fit more than `high` times into the trained context stay, those that fit less than `low` times become
     `factor` times longer, and between the two the frequency is blended in proportion to that count.
 
     The numbers are those of Llama 3.1. A. Grattafiori et al. (2024), "The Llama 3 Herd of Models", section 3.4, and the
     authors' published code, which holds the blend.
     """
+
+    factor: float = 8.0
+    low: float = 1.0
+    high: float = 4.0
+    n_trained: int = 8192
+
+    def __post_init__(self):
+        _check_factor(self.factor)
+        low, high = self.low, self.high
+        require(0 < low < high, f"low and high count waves: 0 < low < high, not {low=}, {high=}")
+        _check_trained(self.n_trained)
+
+    def __call__(self, f: Tensor, at: Tensor) -> Tensor:
+        n_waves = self.n_trained * f / (2 * math.pi)
+        keep = ((n_waves - self.low) / (self.high - self.low)).clamp(0, 1)
+        return f * (keep + (1 - keep) / self.factor)
+
+
+def _shares(f: Tensor) -> Tensor:
+    """0 for the highest frequency, 1 for the lowest, and even steps between."""
+    require(len(f) >= 2, "NTK scaling spreads over several frequencies: d_rotary is at least 4")
+    return torch.arange(len(f), dtype=f.dtype, device=f.device) / (len(f) - 1)
+
+
+def _check_factor(factor: float) -> None:
     require(factor >= 1, f"the factor by which the context grows is at least 1, not {factor}")
-    require(0 < low < high, f"low and high count waves: 0 < low < high, not {low=}, {high=}")
+
+
+def _check_trained(n_trained: int) -> None:
     require(n_trained >= 1, f"n_trained is the length trained on, at least 1, not {n_trained}")
-
-    def scale(f: Tensor) -> Tensor:
-        n_waves = n_trained * f / (2 * math.pi)
-        keep = ((n_waves - low) / (high - low)).clamp(0, 1)
-        return f * (keep + (1 - keep) / factor)
-
-    return scale

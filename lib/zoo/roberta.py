@@ -1,0 +1,50 @@
+"""RoBERTa: BERT, trained longer on more text and without the second task.
+
+Its published tables of positions begin with two rows that nothing looks up, so `layout` leaves them out.
+"""
+
+from __future__ import annotations
+
+from lib.heads import MaskedLM, OfSequence, OfTokens, Pool, Span
+from lib.layout import Head, Layout, Rule, register, renamed, rows_from
+from lib.spec import add
+from lib.zoo import bert
+
+roberta = add(
+    bert.bert.but(
+        name="roberta",
+        parent="bert",
+        paper="arXiv:1907.11692",
+        n_vocab=50265,
+        n_types=1,
+        eps=1e-5,
+        head=MaskedLM,
+    )
+)
+
+table = "roberta.embeddings.position_embeddings"
+length = Rule(
+    ("max_position_embeddings",),
+    lambda config: config["max_position_embeddings"] - 2,
+    lambda n, spec: {"max_position_embeddings": n + 2},
+)
+keys = *renamed([key for key in bert.keys if key[0] != "embed.pos"], "bert.", "roberta."), ("embed.pos", table, rows_from(2))
+heads = (
+    Head(
+        "RobertaForMaskedLM", MaskedLM,
+        (("", "lm_head"), ("dense", "lm_head.dense"), ("norm", "lm_head.layer_norm")), tied=True,
+    ),
+    Head(
+        "RobertaForSequenceClassification", OfSequence,
+        (("pool.dense", "classifier.dense"), ("out", "classifier.out_proj")),
+    ),
+    Head("RobertaForTokenClassification", OfTokens, (("out", "classifier"),)),
+    Head("RobertaForQuestionAnswering", Span, (("out", "qa_outputs"),)),
+    Head("RobertaModel", Pool, (("dense", "roberta.pooler.dense"),)),
+)  # fmt: skip
+layout = register(
+    Layout(
+        "roberta", roberta, "RobertaModel", "roberta.", bert.fields | {"n_positions": length}, keys, heads,
+        fixed=bert.only | {"pad_token_id": 1}, dropped=("roberta.embeddings.position_ids", "lm_head.decoder.*"),
+    )
+)  # fmt: skip
