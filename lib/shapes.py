@@ -20,6 +20,7 @@ from torch import Tensor
 
 BT = Annotated[Tensor, "B T"]
 BS = Annotated[Tensor, "B S"]
+BV = Annotated[Tensor, "B V"]
 BTC = Annotated[Tensor, "B T C"]
 BSC = Annotated[Tensor, "B S C"]
 BHTD = Annotated[Tensor, "B H T D"]

@@ -178,6 +178,11 @@ class State:
             mask = self.memory_mask
             self.memory_mask = lambda b, h, q, k: mask(rows[b], h, q, k)
 
+    def rewind(self, n: Lengths) -> None:
+        """Forget all but the first n[b] positions of row b, as where a guess was wrong."""
+        for cache in self.caches:
+            cache.rewind(n)
+
 
 class Single(nn.Module):
     """One stack: an encoder where spec.mask is full, a decoder where it is causal."""

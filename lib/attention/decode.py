@@ -96,6 +96,19 @@ class Cache:
         self.n[rows] = 0
         self._free(rows)
 
+    def rewind(self, n: Lengths) -> None:
+        """Forget all but the first n[b] positions of row b; a row that has no more than that stays as it is.
+
+        ValueError where the first n[b] are no longer held, as in a `SlidingCache` that has gone round.
+        """
+        n = torch.as_tensor(n, device=self.n.device)
+        whole = not (n.is_floating_point() or n.dtype == torch.bool) and n.shape == self.n.shape
+        good = whole and bool((n >= 0).all())
+        require(good, f"to go back to: {len(self.n)} whole numbers, 0 or more, one for each row, not {n.tolist()}")
+        held = ((self.n <= n) | (self.n <= self.size)).all()
+        require(bool(held), f"this cache holds the last {self.size} positions: the earlier ones cannot be gone back to")
+        self.n = torch.minimum(self.n, n)
+
     def _read(self) -> tuple[BGSD, BGSD, BS]:
         """The slots in use, and the position that each holds, or -1."""
         used = min(int(self.n.max()), self.size)
