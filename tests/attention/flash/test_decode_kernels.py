@@ -159,6 +159,13 @@ def test_it_reads_a_cache_as_it_is(make):
             torch.testing.assert_close(y.double(), exact, rtol=0, atol=1e-6)
 
 
+def test_weights_are_rounded_and_not_cut():
+    """The mean of ones is 1, also where the weights are bfloat16: cut off, each would lose up to a 128th."""
+    k = normal(np.random.default_rng(0), 1, 1, 300, 16).bfloat16()
+    y, _ = decode(k[:, :, :1], k, torch.ones_like(k), torch.tensor([300]))
+    assert (y == 1).all()
+
+
 def test_any_strides():
     """Heads as a projection leaves them, B T H D, are read in place."""
     q, k = torch.randn(2, 1, 4, 8).transpose(1, 2), torch.randn(2, 9, 2, 8).transpose(1, 2)
