@@ -15,6 +15,8 @@ from tests.attention.flash.verified import CLAIMS
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.name} / {claim.reference}")
 def test_claims(claim):
+    if "triton" in claim.name:
+        pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
     assert claim.measure() <= claim.tolerance
 
 

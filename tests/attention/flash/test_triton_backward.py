@@ -10,6 +10,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+
+pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
+
 from triton import knobs
 
 from lib.attention import flash, flash_triton

@@ -10,6 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
+
+
 from lib.attention import flash
 from lib.attention.flash_triton import forward
 from lib.attention.flash_triton.tiles import Tile
