@@ -297,7 +297,8 @@ def write() -> list[str]:
 
 def check(target: str) -> list[str]:
     """Compile for one target in bf16, and say what must not be: faults, and lines that are not those of the page."""
-    compiled = [row for call in CALLS for width in WIDTHS for row in rows(call, target, width, torch.bfloat16)]
+    calls = [(call, width) for call in CALLS for width in WIDTHS if width == 64 or "all features" not in call]
+    compiled = [row for call, width in calls for row in rows(call, target, width, torch.bfloat16)]
     found = [fault for row in compiled for fault in faults(row)]
     written = PAGE.read_text("utf-8")
     if f"Triton {triton.__version__} " not in written:
