@@ -4,8 +4,9 @@
     python bench/attention.py --device cuda                       on a GPU; on Colab: %run bench/attention.py
 
 Every way gets the same heads, in turns, so that what else the machine does slows all alike, and is held to the
-reference in float64: its error is at most twice that of the naive computation in the same precision. What is found goes
-into bench/attention.json, each device in its own place; the other's figures stay.
+reference in float64: the error of our tiles is at most twice that of the naive computation in the same precision, and
+that of torch's ways eight times. What is found goes into bench/attention.json, each device in its own place; the
+other's figures stay.
 
 On a CPU, with one thread and in float32: how time and memory grow with the length, for the table of all scores
 (reference), torch's fused operator (sdpa), our tiles in plain torch (flash) and compiled flex_attention (flex, forward
@@ -142,7 +143,7 @@ def pairs(mask: Mask, B: int, H: int, T: int) -> int:
 
 
 def agree(found: dict[str, list[Tensor]], mask: Mask, leaves: list[Tensor], dy: Tensor | None) -> float:
-    """The largest error of any way, in units of the naive computation's own: AssertionError where it is above 2.
+    """The largest error of any way, in units of the naive computation's own: AssertionError where it is too large.
 
     found: output and gradients of each way. Errors are of one head, relative to the largest entry of the reference in
     float64; a unit is at least one rounding.
@@ -158,7 +159,8 @@ def agree(found: dict[str, list[Tensor]], mask: Mask, leaves: list[Tensor], dy: 
     naive = errors(passes(backend("reference", mask), one, dy))
     unit = [max(error, torch.finfo(one[0].dtype).eps) for error in naive]
     worst = {name: max(a / b for a, b in zip(errors(ours), unit, strict=True)) for name, ours in found.items()}
-    assert max(worst.values()) <= 2, f"errors in units of the naive computation's: {worst}"
+    fits = all(error <= (2 if name in ("triton", "flash") else 8) for name, error in worst.items())
+    assert fits, f"errors in units of the naive computation's: {worst}"
     return max(worst.values())
 
 
