@@ -80,8 +80,8 @@ class TopP:
     """The nucleus stays: the fewest likeliest tokens that have at least p of the probability together.
 
     The token that crosses p belongs to it: a token goes if those that are no likelier, itself among them, have at most
-    1 - p together. Of equally likely tokens at the edge, one with a higher id is kept first. ValueError unless
-    0 < p <= 1. A. Holtzman et al. (2020), "The Curious Case of Neural Text Degeneration", section 3.1.
+    1 - p together. Of equally likely ones at the edge some may go and some stay. ValueError unless 0 < p <= 1.
+    A. Holtzman et al. (2020), "The Curious Case of Neural Text Degeneration", section 3.1.
     """
 
     p: float
@@ -90,7 +90,7 @@ class TopP:
         require(0 < self.p <= 1, f"top-p keeps a share of the probability above 0 and up to 1, not {self.p}")
 
     def __call__(self, logits: BV, seen: BT | None = None) -> BV:
-        rising, order = logits.sort(dim=-1, stable=True)
+        rising, order = logits.sort(-1)
         gone = rising.softmax(-1).cumsum(-1) <= 1 - self.p
         gone[:, -1] = False  # where the likeliest alone has p, 1 - p may still round to more than the rest
         return logits.masked_fill(unsort(gone, order), -math.inf)
@@ -130,7 +130,7 @@ class Typical:
         log_shares = logits.log_softmax(-1)
         shares = log_shares.exp()
         entropy = -(shares * log_shares).nansum(-1, keepdim=True)  # 0 log 0 counts as 0
-        far, order = (-log_shares - entropy).abs().sort(dim=-1, stable=True)
+        far, order = (-log_shares - entropy).abs().sort(-1)
         n = (logits.gather(-1, order).softmax(-1).cumsum(-1) < self.p).sum(-1, keepdim=True)
         farthest = far.gather(-1, n.clamp(max=logits.shape[-1] - 1))
         return logits.masked_fill(unsort(far > farthest, order), -math.inf)
