@@ -92,7 +92,7 @@ class Pool(nn.Module):
 
 
 class NextSentence(nn.Module):
-    """Two logits for a pair of sentences: that the second follows the first, and that it does not. BERT, section 3.1."""
+    """Two logits for a pair of sentences: the second follows the first, or it does not. BERT, section 3.1."""
 
     def __init__(self, spec: Spec):
         super().__init__()

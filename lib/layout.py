@@ -32,14 +32,14 @@ from lib.spec import Spec, diff, family
 
 @dataclass(frozen=True)
 class How:
-    """read(theirs) -> ours; write([ours, ...]) -> theirs, all that were read from one tensor, in the order of `keys`."""
+    """read(theirs) -> ours; write([ours, ...]) -> theirs: all that one tensor holds, in the order of `keys`."""
 
     read: Callable[[Tensor], Tensor]
     write: Callable[[Sequence[Tensor]], Tensor]
 
 
-Keys = tuple[tuple[str, str] | tuple[str, str, How], ...]
-"""(ours, theirs, how), where how is `same` if it is not there."""
+Keys = tuple[tuple[Any, ...], ...]
+"""(ours, theirs, how), or (ours, theirs) where how is `same`."""
 
 same = How(lambda t: t, lambda parts: parts[0])
 
@@ -58,14 +58,9 @@ def rows_from(n: int) -> How:
     return How(lambda t: t[n:], lambda parts: torch.cat([parts[0].new_zeros(n, *parts[0].shape[1:]), parts[0]]))
 
 
-def under(module: str, keys: Keys) -> Keys:
-    """The same keys, where ours stand in a module of that name."""
-    return tuple((f"{module}.{ours}".removesuffix("."), *rest) for ours, *rest in keys)  # type: ignore[misc]
-
-
-def renamed(keys: Keys, old: str, new: str) -> Keys:
-    """The same keys, where theirs begin with `new` in place of `old`."""
-    return tuple((ours, new + theirs.removeprefix(old), *how) for ours, theirs, *how in keys)  # type: ignore[misc]
+def within(ours: str, theirs: str, keys: Keys) -> Keys:
+    """The same keys, with a beginning for ours and one for theirs."""
+    return tuple(((ours + mine).rstrip("."), theirs + other, *how) for mine, other, *how in keys)
 
 
 # --- how a field is written ------------------------------------------------------------------------------------------
@@ -96,7 +91,9 @@ def one_of(theirs: str, values: Mapping[Any, Any]) -> Rule:
     """A choice that they keep by name."""
 
     def read(config: Mapping[str, Any]) -> Any:
-        require(config[theirs] in values, f"{theirs} is {config[theirs]!r}, but ours are {', '.join(map(repr, values))}")
+        require(
+            config[theirs] in values, f"{theirs} is {config[theirs]!r}, but ours are {', '.join(map(repr, values))}"
+        )
         return values[config[theirs]]
 
     def write(value: Any, spec: Spec) -> dict[str, Any]:
@@ -161,9 +158,7 @@ def _width(config: Mapping[str, Any]) -> int:
     return d
 
 
-WIDTH = Rule(
-    ("hidden_size", "num_attention_heads", "head_dim"), _width, lambda d, spec: {"hidden_size": d}
-)
+WIDTH = Rule(("hidden_size", "num_attention_heads", "head_dim"), _width, lambda d, spec: {"hidden_size": d})
 
 CLASSES = Rule(
     ("id2label", "label2id", "num_labels"),
@@ -175,10 +170,10 @@ CLASSES = Rule(
 )
 
 HARMLESS = (
-    "_name_or_path", "_num_labels", "architectures", "bos_token_id", "dtype", "eos_token_id", "finetuning_task",
-    "gradient_checkpointing", "language", "model_type", "output_attentions", "output_hidden_states", "output_past",
-    "pad_token_id", "problem_type", "return_dict", "sep_token_id", "task_specific_params", "tie_word_embeddings",
-    "torch_dtype", "transformers_version", "use_cache",
+    "_name_or_path", "_num_labels", "architectures", "bos_token_id", "chunk_size_feed_forward", "dtype", "eos_token_id",
+    "finetuning_task", "gradient_checkpointing", "language", "model_type", "output_attentions", "output_hidden_states",
+    "output_past", "pad_token_id", "problem_type", "return_dict", "sep_token_id", "task_specific_params",
+    "tie_word_embeddings", "torch_dtype", "transformers_version", "use_cache",
 )  # fmt: skip
 """Fields of any config.json that change no number which a model computes; tying has its place in `Head`."""
 
@@ -235,7 +230,9 @@ class Layout:
         changes = {ours: rule.read(config) for ours, rule in rules.items()}
         for name, value in changes.items():
             kind = int if name[:2] == "n_" else type(getattr(self.spec, name))
-            fits = type(value) is kind or (kind is float and type(value) is int) or (name == "n_groups" and value is None)
+            fits = (
+                type(value) is kind or (kind is float and type(value) is int) or (name == "n_groups" and value is None)
+            )
             right = kind not in (int, float, bool) or fits
             require(right, f"{', '.join(rules[name].theirs)} should be of type {kind.__name__}, not {value!r}")
         head = self._head(architecture, config["tie_word_embeddings"])
@@ -259,7 +256,7 @@ class Layout:
         return config, heads[0]
 
     def match(self, ours: Sequence[str], head: Head) -> dict[str, list[tuple[str, How]]]:
-        """Each tensor of theirs -> the parameters of ours that it holds. ValueError unless every one of ours has a place."""
+        """Each tensor of theirs, with its prefix -> the parameters of ours in it, each of which must have one place."""
         entries = [("body." + entry[0], *entry[1:]) for entry in self.keys]
         entries += [("head." + entry[0] if entry[0] else "head", *entry[1:]) for entry in head.keys]
         found: dict[str, list[tuple[str, How]]] = {}
@@ -267,22 +264,24 @@ class Layout:
         for name in ours:
             module, _, leaf = name.rpartition(".")
             places = []
-            for i, (mine, theirs, *how) in enumerate(entries):
+            for i, entry in enumerate(entries):
+                mine, theirs, how = entry if len(entry) == 3 else (*entry, same)
                 numbers = re.fullmatch(re.escape(mine).replace(r"\{\}", r"(\d+)"), module)
                 if numbers:
-                    places.append((i, f"{theirs.format(*numbers.groups())}.{leaf}", how[0] if how else same))
+                    places.append((i, f"{theirs.format(*numbers.groups())}.{leaf}", how))
             require(len(places) == 1, f"{name} has {len(places)} places in the map of {self.model_type}, not one")
             order[name], theirs, how = places[0]
-            found.setdefault(theirs.removeprefix(self.prefix) if head.architecture == self.base else theirs, []).append(
-                (name, how)
-            )
+            found.setdefault(theirs, []).append((name, how))
         return {theirs: sorted(parts, key=lambda part: order[part[0]]) for theirs, parts in found.items()}
 
     def drops(self, theirs: str) -> bool:
         """Whether ours has no use for this tensor: listed, or part of another head than the one that is read."""
         others = [f"{entry[1]}.{leaf}" for head in self.heads for entry in head.keys for leaf in ("weight", "bias")]
-        full = theirs if theirs.startswith(self.prefix) else self.prefix + theirs
-        return any(fnmatchcase(name, each) for name in (theirs, full) for each in (*self.dropped, *others))
+        return any(fnmatchcase(theirs, each) for each in (*self.dropped, *others))
+
+    def name(self, theirs: str, head: Head) -> str:
+        """What a tensor is called in a file of that class."""
+        return theirs.removeprefix(self.prefix) if head.architecture == self.base else theirs
 
     def _rules(self) -> dict[str, Rule]:
         return {ours: equal(rule) if isinstance(rule, str) else rule for ours, rule in self.fields.items()}

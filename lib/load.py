@@ -38,9 +38,9 @@ def from_pretrained(
     path = Path(folder) if os.path.isdir(folder) else _download(os.fspath(folder))
     config = _json(path / CONFIG)
     try:
-        kind = config.get("model_type")
-        require(kind in layouts(), f"model_type is {kind!r}, but there are layouts of {', '.join(sorted(layouts()))}")
-        layout = layouts()[kind]
+        kind, known = config.get("model_type"), layouts()
+        require(kind in known, f"model_type is {kind!r}, but there are layouts of {', '.join(sorted(known))}")
+        layout = known[str(kind)]
         named = [architecture] if architecture else config.get("architectures") or []
         require(len(named) == 1, "it names no architecture, so say which: from_pretrained(folder, 'BertModel')")
         spec, head = layout.read(config, named[0])
@@ -65,7 +65,7 @@ def save_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
     config, head = layout.write(model.spec)
     ours = model.state_dict()
     theirs = {
-        name: parts[0][1].write([ours[mine] for mine, _ in parts]).contiguous()
+        layout.name(name, head): parts[0][1].write([ours[mine] for mine, _ in parts]).contiguous()
         for name, parts in layout.match([*ours], head).items()
     }
     path = Path(folder)
@@ -82,14 +82,11 @@ def _ours(
     shapes = model.state_dict()
     places = layout.match([*shapes], head)
     bare = not any(name.startswith(layout.prefix) for name in tensors)
-    found = {
-        layout.prefix + name if bare and name not in places and layout.prefix + name in places else name: name
-        for name in tensors
-    }
+    found = {layout.prefix + name if bare and name not in places else name: name for name in tensors}
     missing = [name for name in places if name not in found]
     extra = [name for name in found if name not in places and not layout.drops(name)]
     require(not missing, f"{len(missing)} tensors are missing: {_some(missing)}")
-    require(not extra, f"{len(extra)} tensors have no place in this model: {_some(extra)}")
+    require(not extra, f"{len(extra)} tensors have no place in this model: {_some([found[name] for name in extra])}")
     weights = {}
     for name, parts in places.items():
         expected = tuple(parts[0][1].write([shapes[mine] for mine, _ in parts]).shape)
@@ -132,7 +129,7 @@ def _files(path: Path) -> dict[Path, set[str]]:
             f"there is neither {WEIGHTS} nor {INDEX}{hint if pickled else ''}. `transformers` writes them with "
             "model.save_pretrained(folder)"
         )
-    index = _json(path / INDEX).get("weight_map")
+    index: Any = _json(path / INDEX).get("weight_map")
     whole = isinstance(index, dict) and all(isinstance(name, str) for name in index.values()) and bool(index)
     require(whole, f"{INDEX} has no weight_map from tensors to files")
     files: dict[Path, set[str]] = {}

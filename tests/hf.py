@@ -86,16 +86,16 @@ def each(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, tuple[tuple[str, ...], Callable[[Answers, dict[str, Tensor]], Tensor]]] = {
-    "LMHeadModel": (("tokens",), lambda y, l: each(y[0][:, :-1], l["labels"][:, 1:])),
-    "CausalLM": (("tokens",), lambda y, l: each(y[0][:, :-1], l["labels"][:, 1:])),
-    "MaskedLM": (("tokens",), lambda y, l: each(y[0], l["labels"])),
-    "PreTraining": (("tokens", "next"), lambda y, l: each(y[0], l["labels"]) + each(y[1], l["next_sentence_label"])),
-    "NextSentencePrediction": (("pair",), lambda y, l: each(y[0], l["labels"])),
-    "SequenceClassification": (("one",), lambda y, l: each(y[0], l["labels"])),
-    "TokenClassification": (("classes",), lambda y, l: each(y[0], l["labels"])),
+    "LMHeadModel": (("tokens",), lambda y, of: each(y[0][:, :-1], of["labels"][:, 1:])),
+    "CausalLM": (("tokens",), lambda y, of: each(y[0][:, :-1], of["labels"][:, 1:])),
+    "MaskedLM": (("tokens",), lambda y, of: each(y[0], of["labels"])),
+    "PreTraining": (("tokens", "next"), lambda y, of: each(y[0], of["labels"]) + each(y[1], of["next_sentence_label"])),
+    "NextSentencePrediction": (("pair",), lambda y, of: each(y[0], of["labels"])),
+    "SequenceClassification": (("one",), lambda y, of: each(y[0], of["labels"])),
+    "TokenClassification": (("classes",), lambda y, of: each(y[0], of["labels"])),
     "QuestionAnswering": (
         ("span",),
-        lambda y, l: (each(y[0][..., 0], l["start_positions"]) + each(y[0][..., 1], l["end_positions"])) / 2,
+        lambda y, of: (each(y[0][..., 0], of["start_positions"]) + each(y[0][..., 1], of["end_positions"])) / 2,
     ),
 }
 """The end of an architecture's name -> the kinds of labels, and the loss."""
@@ -148,7 +148,8 @@ def error(architecture: str, config: Mapping[str, Any], rng: np.random.Generator
         return [*counted([*out.hidden_states]), *counted(answers(out)), *([out.loss] if loss else [])]
 
     layout = layouts()[theirs.config.model_type]
-    places = layout.match([*ours.state_dict()], layout.write(ours.spec)[1])
+    head = layout.write(ours.spec)[1]
+    places = {layout.name(name, head): parts for name, parts in layout.match([*ours.state_dict()], head).items()}
     own, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
     assert {*other} == {*places}, "a parameter without its twin"
     assert {*own} == {name for parts in places.values() for name, _ in parts}

@@ -130,7 +130,7 @@ def _angles(at: Tensor, f: Tensor) -> Tensor:
 
 
 # --- frequencies for a longer context --------------------------------------------------------------------------------
-# Each is a small class that is used like a function, as the masks are: what it was made of can be read off it and saved.
+# Each is a small class that is used like a function, as masks are: what it was made of can be read off it and saved.
 
 
 @dataclass(frozen=True)

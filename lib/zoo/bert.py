@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from lib.attention.masks import full
 from lib.heads import MaskedLM, NextSentence, OfSequence, OfTokens, Pool, Pretraining, Span
 from lib.layers.embed import Normed, learned
-from lib.layout import ACTS, Head, Layout, one_of, register, under
+from lib.layout import ACTS, Head, Layout, one_of, register, within
 from lib.spec import add
 from lib.stack import Block, Single, normal
 from lib.zoo.transformer import transformer
@@ -26,40 +26,34 @@ fields = {
     "d_ff": "intermediate_size", "eps": "layer_norm_eps", "std": "initializer_range",
     "p_dropout": "hidden_dropout_prob", "p_attend": "attention_probs_dropout_prob", "act": one_of("hidden_act", ACTS),
 }  # fmt: skip
-keys = (
-    ("embed.tokens", "bert.embeddings.word_embeddings"),
-    ("embed.types", "bert.embeddings.token_type_embeddings"),
-    ("embed.norm", "bert.embeddings.LayerNorm"),
-    ("embed.pos", "bert.embeddings.position_embeddings"),
-    ("stack.blocks.{}.mix.q", "bert.encoder.layer.{}.attention.self.query"),
-    ("stack.blocks.{}.mix.k", "bert.encoder.layer.{}.attention.self.key"),
-    ("stack.blocks.{}.mix.v", "bert.encoder.layer.{}.attention.self.value"),
-    ("stack.blocks.{}.mix.out", "bert.encoder.layer.{}.attention.output.dense"),
-    ("stack.blocks.{}.add_mix.norm", "bert.encoder.layer.{}.attention.output.LayerNorm"),
-    ("stack.blocks.{}.ff.up", "bert.encoder.layer.{}.intermediate.dense"),
-    ("stack.blocks.{}.ff.down", "bert.encoder.layer.{}.output.dense"),
-    ("stack.blocks.{}.add_ff.norm", "bert.encoder.layer.{}.output.LayerNorm"),
-)
-words = (
-    ("", "cls.predictions"), ("dense", "cls.predictions.transform.dense"),
-    ("norm", "cls.predictions.transform.LayerNorm"),
+body = (
+    ("embed.tokens", "embeddings.word_embeddings"), ("embed.types", "embeddings.token_type_embeddings"),
+    ("embed.norm", "embeddings.LayerNorm"), ("embed.pos", "embeddings.position_embeddings"),
+    *within("stack.blocks.{}.", "encoder.layer.{}.", (
+        ("mix.q", "attention.self.query"), ("mix.k", "attention.self.key"), ("mix.v", "attention.self.value"),
+        ("mix.out", "attention.output.dense"), ("add_mix.norm", "attention.output.LayerNorm"),
+        ("ff.up", "intermediate.dense"), ("ff.down", "output.dense"), ("add_ff.norm", "output.LayerNorm"),
+    )),
 )  # fmt: skip
+words = ("", "predictions"), ("dense", "predictions.transform.dense"), ("norm", "predictions.transform.LayerNorm")
+words = within("", "cls.", words)
 pool, out = ("dense", "bert.pooler.dense"), ("out", "classifier")
-pair = (*under("pool", (pool,)), ("out", "cls.seq_relationship"))
+pair = (*within("pool.", "", (pool,)), ("out", "cls.seq_relationship"))
 heads = (
-    Head("BertForPreTraining", Pretraining, under("tokens", words) + under("sentence", pair), tied=True),
+    Head("BertForPreTraining", Pretraining, within("tokens.", "", words) + within("sentence.", "", pair), tied=True),
     Head("BertForMaskedLM", MaskedLM, words, tied=True),
     Head("BertForNextSentencePrediction", NextSentence, pair),
-    Head("BertForSequenceClassification", OfSequence, (*under("pool", (pool,)), out)),
+    Head("BertForSequenceClassification", OfSequence, (*within("pool.", "", (pool,)), out)),
     Head("BertForTokenClassification", OfTokens, (out,)),
     Head("BertForQuestionAnswering", Span, (("out", "qa_outputs"),)),
     Head("BertModel", Pool, (pool,)),
 )
-only = {"is_decoder": False, "add_cross_attention": False, "classifier_dropout": None}
-only |= {"position_embedding_type": "absolute", "chunk_size_feed_forward": 0}
+only = {
+    "is_decoder": False, "add_cross_attention": False, "classifier_dropout": None, "position_embedding_type": "absolute"
+}  # fmt: skip
 layout = register(
     Layout(
-        "bert", bert, "BertModel", "bert.", fields, keys, heads, fixed=only,
+        "bert", bert, "BertModel", "bert.", fields, within("", "bert.", body), heads, fixed=only,
         harmless=("directionality", "pooler_*"), dropped=("bert.embeddings.position_ids", "cls.predictions.decoder.*"),
     )
 )  # fmt: skip

@@ -7,14 +7,12 @@ from functools import partial
 import torch.nn.functional as F
 
 from lib.heads import MaskedLM, OfSequence, OfTokens, Span, States
-from lib.layout import ACTS, Head, Layout, one_of, register
+from lib.layout import ACTS, Head, Layout, one_of, register, within
 from lib.spec import add
 from lib.zoo.bert import bert
 
 distilbert = add(
-    bert.but(
-        name="distilbert", parent="bert", paper="arXiv:1910.01108", n_types=0, n_layers=6, head=MaskedLM
-    )
+    bert.but(name="distilbert", parent="bert", paper="arXiv:1910.01108", n_types=0, n_layers=6, head=MaskedLM)
 )
 
 OfSequenceReLU = partial(OfSequence, act=F.relu)
@@ -24,19 +22,15 @@ fields = {
     "d_model": "dim", "d_ff": "hidden_dim", "p_dropout": "dropout", "p_attend": "attention_dropout",
     "std": "initializer_range", "act": one_of("activation", ACTS),
 }  # fmt: skip
-keys = (
-    ("embed.tokens", "distilbert.embeddings.word_embeddings"),
-    ("embed.norm", "distilbert.embeddings.LayerNorm"),
-    ("embed.pos", "distilbert.embeddings.position_embeddings"),
-    ("stack.blocks.{}.mix.q", "distilbert.transformer.layer.{}.attention.q_lin"),
-    ("stack.blocks.{}.mix.k", "distilbert.transformer.layer.{}.attention.k_lin"),
-    ("stack.blocks.{}.mix.v", "distilbert.transformer.layer.{}.attention.v_lin"),
-    ("stack.blocks.{}.mix.out", "distilbert.transformer.layer.{}.attention.out_lin"),
-    ("stack.blocks.{}.add_mix.norm", "distilbert.transformer.layer.{}.sa_layer_norm"),
-    ("stack.blocks.{}.ff.up", "distilbert.transformer.layer.{}.ffn.lin1"),
-    ("stack.blocks.{}.ff.down", "distilbert.transformer.layer.{}.ffn.lin2"),
-    ("stack.blocks.{}.add_ff.norm", "distilbert.transformer.layer.{}.output_layer_norm"),
-)
+body = (
+    ("embed.tokens", "embeddings.word_embeddings"), ("embed.norm", "embeddings.LayerNorm"),
+    ("embed.pos", "embeddings.position_embeddings"),
+    *within("stack.blocks.{}.", "transformer.layer.{}.", (
+        ("mix.q", "attention.q_lin"), ("mix.k", "attention.k_lin"), ("mix.v", "attention.v_lin"),
+        ("mix.out", "attention.out_lin"), ("add_mix.norm", "sa_layer_norm"),
+        ("ff.up", "ffn.lin1"), ("ff.down", "ffn.lin2"), ("add_ff.norm", "output_layer_norm"),
+    )),
+)  # fmt: skip
 words = ("", "vocab_projector"), ("dense", "vocab_transform"), ("norm", "vocab_layer_norm")
 heads = (
     Head("DistilBertForMaskedLM", MaskedLM, words, tied=True),
@@ -49,8 +43,8 @@ heads = (
 )
 layout = register(
     Layout(
-        "distilbert", distilbert, "DistilBertModel", "distilbert.", fields, keys, heads,
-        fixed={"sinusoidal_pos_embds": False}, harmless=("qa_dropout", "seq_classif_dropout", "tie_weights_"),
+        "distilbert", distilbert, "DistilBertModel", "distilbert.", fields, within("", "distilbert.", body),
+        heads, fixed={"sinusoidal_pos_embds": False}, harmless=("qa_dropout", "seq_classif_dropout", "tie_weights_"),
         dropped=("distilbert.embeddings.position_ids", "vocab_projector.weight"),
     )
 )  # fmt: skip

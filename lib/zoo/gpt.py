@@ -5,7 +5,7 @@ from __future__ import annotations
 from lib.heads import States, TiedLM
 from lib.layers.embed import Embedding, learned
 from lib.layers.ff import gelu_tanh
-from lib.layout import Head, Layout, Rule, columns, equal, one_of, register
+from lib.layout import Head, Layout, Rule, columns, equal, one_of, register, within
 from lib.spec import add
 from lib.stack import Block, Single, normal
 from lib.zoo.transformer import transformer
@@ -37,14 +37,11 @@ fields = {
     "eps": "layer_norm_epsilon", "p_dropout": equal("resid_pdrop", "embd_pdrop"), "p_attend": "attn_pdrop",
     "std": "initializer_range", "act": one_of("afn", {"gelu": gelu_tanh}),
 }  # fmt: skip
-blocks = (
-    *((f"stack.blocks.{{}}.mix.{name}", "transformer.h.{}.attn.c_attn", columns(i, 3)) for i, name in enumerate("qkv")),
-    ("stack.blocks.{}.mix.out", "transformer.h.{}.attn.c_proj", columns(0, 1)),
-    ("stack.blocks.{}.add_mix.norm", "transformer.h.{}.ln_1"),
-    ("stack.blocks.{}.ff.up", "transformer.h.{}.mlp.c_fc", columns(0, 1)),
-    ("stack.blocks.{}.ff.down", "transformer.h.{}.mlp.c_proj", columns(0, 1)),
-    ("stack.blocks.{}.add_ff.norm", "transformer.h.{}.ln_2"),
-)
+blocks = within("stack.blocks.{}.", "transformer.h.{}.", (
+    *((f"mix.{name}", "attn.c_attn", columns(i, 3)) for i, name in enumerate("qkv")),
+    ("mix.out", "attn.c_proj", columns(0, 1)), ("add_mix.norm", "ln_1"),
+    ("ff.up", "mlp.c_fc", columns(0, 1)), ("ff.down", "mlp.c_proj", columns(0, 1)), ("add_ff.norm", "ln_2"),
+))  # fmt: skip
 names = ("embed.tokens", "transformer.tokens_embed"), ("embed.pos", "transformer.positions_embed")
 heads = Head("OpenAIGPTLMHeadModel", TiedLM, tied=True), Head("OpenAIGPTModel", States)
 layout = register(

@@ -19,9 +19,9 @@ def normal_by_depth(model: Model) -> None:
     A. Radford et al. (2019), "Language Models are Unsupervised Multitask Learners", section 2.3.
     """
     normal(model)
-    for block in model.body.stack.blocks:
-        block.mix.out.weight /= (2 * model.spec.n_layers) ** 0.5
-        block.ff.down.weight /= (2 * model.spec.n_layers) ** 0.5
+    for name, p in model.named_parameters():
+        if name.endswith(("mix.out.weight", "ff.down.weight")):
+            p /= (2 * model.spec.n_layers) ** 0.5
 
 
 gpt2 = add(

@@ -12,7 +12,7 @@ from lib.heads import LM, States, TiedLM
 from lib.layers.embed import nothing, rotary, stretched
 from lib.layers.ff import Gated
 from lib.layers.pos import llama3
-from lib.layout import ACTS, BASE, GROUPS, TURN, WIDTH, Head, Layout, equal, one_of, register
+from lib.layout import ACTS, BASE, GROUPS, TURN, WIDTH, Head, Layout, equal, one_of, register, within
 from lib.spec import add
 from lib.stack import normal
 from lib.zoo.gpt2 import gpt2
@@ -37,14 +37,13 @@ fields = {
     "bias": equal("attention_bias", "mlp_bias"), "act": one_of("hidden_act", ACTS),
 }  # fmt: skip
 keys = (
-    ("embed.tokens", "model.embed_tokens"),
-    *((f"stack.blocks.{{}}.mix.{name}", f"model.layers.{{}}.self_attn.{name}_proj") for name in "qkv"),
-    ("stack.blocks.{}.mix.out", "model.layers.{}.self_attn.o_proj"),
-    *((f"stack.blocks.{{}}.ff.{name}", f"model.layers.{{}}.mlp.{name}_proj") for name in ("gate", "up", "down")),
-    ("stack.blocks.{}.add_mix.norm", "model.layers.{}.input_layernorm"),
-    ("stack.blocks.{}.add_ff.norm", "model.layers.{}.post_attention_layernorm"),
-    ("stack.final", "model.norm"),
-)
+    ("embed.tokens", "model.embed_tokens"), ("stack.final", "model.norm"),
+    *within("stack.blocks.{}.", "model.layers.{}.", (
+        *((f"mix.{name}", f"self_attn.{name}_proj") for name in "qkv"), ("mix.out", "self_attn.o_proj"),
+        *((f"ff.{name}", f"mlp.{name}_proj") for name in ("gate", "up", "down")),
+        ("add_mix.norm", "input_layernorm"), ("add_ff.norm", "post_attention_layernorm"),
+    )),
+)  # fmt: skip
 heads = (
     Head("LlamaForCausalLM", LM, (("out", "lm_head"),), tied=False),
     Head("LlamaForCausalLM", TiedLM, tied=True),

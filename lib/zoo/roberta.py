@@ -5,8 +5,10 @@ Its published tables of positions begin with two rows that nothing looks up, so 
 
 from __future__ import annotations
 
+import torch.nn.functional as F
+
 from lib.heads import MaskedLM, OfSequence, OfTokens, Pool, Span
-from lib.layout import Head, Layout, Rule, register, renamed, rows_from
+from lib.layout import Head, Layout, Rule, one_of, register, rows_from, within
 from lib.spec import add
 from lib.zoo import bert
 
@@ -22,13 +24,14 @@ roberta = add(
     )
 )
 
-table = "roberta.embeddings.position_embeddings"
 length = Rule(
     ("max_position_embeddings",),
     lambda config: config["max_position_embeddings"] - 2,
     lambda n, spec: {"max_position_embeddings": n + 2},
 )
-keys = *renamed([key for key in bert.keys if key[0] != "embed.pos"], "bert.", "roberta."), ("embed.pos", table, rows_from(2))
+fields = bert.fields | {"n_positions": length, "act": one_of("hidden_act", {"gelu": F.gelu})}  # their head has no other
+rest = tuple(key for key in bert.body if key[0] != "embed.pos")
+keys = *within("", "roberta.", rest), ("embed.pos", "roberta.embeddings.position_embeddings", rows_from(2))
 heads = (
     Head(
         "RobertaForMaskedLM", MaskedLM,
@@ -44,7 +47,7 @@ heads = (
 )  # fmt: skip
 layout = register(
     Layout(
-        "roberta", roberta, "RobertaModel", "roberta.", bert.fields | {"n_positions": length}, keys, heads,
+        "roberta", roberta, "RobertaModel", "roberta.", fields, keys, heads,
         fixed=bert.only | {"pad_token_id": 1}, dropped=("roberta.embeddings.position_ids", "lm_head.decoder.*"),
     )
 )  # fmt: skip

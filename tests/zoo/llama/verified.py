@@ -16,7 +16,7 @@ ROPE = {
         "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16
     },
 }  # fmt: skip
-"""The kinds of scaling; of 16 positions some frequencies of llama3 lie below, some above and some between its bounds."""
+"""The kinds of scaling; with 16 positions llama3 leaves some frequencies alone, changes some and blends some."""
 
 
 def config(rng: np.random.Generator, kind: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tests.zoo.family import claims
 
 
 def config(rng: np.random.Generator) -> dict[str, Any]:
-    return bert.config(rng) | {"pad_token_id": 1, "max_position_embeddings": 11}
+    return bert.config(rng) | {"pad_token_id": 1, "max_position_embeddings": 11, "hidden_act": "gelu"}
 
 
 HEADS = (
