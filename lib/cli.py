@@ -108,6 +108,33 @@ def progress(
         raise fail(error) from None
 
 
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="A model of the family, such as bert.")],
+    second: Annotated[str, typer.Argument(help="Another, such as roberta.")],
+) -> None:
+    """Show what differs between two models of the family: sizes apart from choices."""
+    from lib import spec
+
+    try:
+        typer.echo(spec.diff(first, second))
+    except ValueError as error:
+        raise fail(error) from None
+
+
+@app.command()
+def tree(
+    root: Annotated[str, typer.Argument(help="A model whose descendants to show; all where none is named.")] = "",
+) -> None:
+    """Show the family of models: each below the one that it comes from."""
+    from lib import spec
+
+    try:
+        typer.echo(spec.tree(root))
+    except ValueError as error:
+        raise fail(error) from None
+
+
 @store.command("list")
 def list_() -> None:
     """Every data set of the course, and where it comes from on this machine."""

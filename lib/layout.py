@@ -308,7 +308,7 @@ def register(layout: Layout) -> Layout:
 def layouts() -> dict[str, Layout]:
     """Every layout in lib/zoo, by model_type."""
     family()
-    return dict(_layouts)
+    return dict(sorted(_layouts.items()))
 
 
 def layout_of(spec: Spec) -> Layout:

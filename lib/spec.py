@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import html
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -155,12 +156,12 @@ def get(name: str) -> Spec:
 
 
 def family() -> dict[str, Spec]:
-    """Every specification in lib/zoo, by name."""
+    """Every specification in lib/zoo, by name, in the order of the alphabet."""
     from lib import zoo
 
     for module in pkgutil.iter_modules(zoo.__path__):
         importlib.import_module(f"{zoo.__name__}.{module.name}")
-    return dict(_family)
+    return dict(sorted(_family.items()))
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,15 @@ class Diff:
             lines += [title] * bool(fields)
             lines += [f"  {name:<12}{shown(a)} -> {shown(b)}" for name, (a, b) in fields.items()]
         return "\n".join(lines) or "no difference"
+
+    def _repr_html_(self) -> str:
+        """A table, which a notebook shows in place of the text."""
+        rows = []
+        for title, fields in (("sizes", self.sizes), ("choices", self.choices)):
+            rows += [f"<th colspan=3 align=left>{title}</th>"] * bool(fields)
+            for name, pair in fields.items():
+                rows.append("".join(f"<td>{html.escape(each)}</td>" for each in (name, *map(shown, pair))))
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>" if rows else "no difference"
 
 
 def diff(a: Spec | str, b: Spec | str) -> Diff:

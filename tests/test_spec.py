@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
+import diffs
 import pytest
 import torch.nn.functional as F
 from torch import nn
+from typer.testing import CliRunner
 
+from lib import ROOT
 from lib import spec as family
 from lib.attention.masks import causal
+from lib.cli import app
 from lib.layers.ff import Gated
+from lib.layout import layouts
 from lib.spec import Diff, Spec, add, diff, get, shown, tree
-
-GOLDEN = {
-    ("transformer", "transformer-pre-norm"): "choices\n  residual    PostNorm -> PreNorm\n"
-    "  final       Identity -> LayerNorm",
-}
-"""Every parent and child, and what differs between them."""
 
 
 @pytest.fixture
@@ -28,10 +27,30 @@ def alone(monkeypatch):
 
 
 def test_every_child_differs_from_its_parent_as_written_down():
-    children = {(spec.parent, spec.name) for spec in family.family().values() if spec.parent}
-    assert children == set(GOLDEN)
-    for pair, text in GOLDEN.items():
-        assert str(diff(*pair)) == text
+    """`python scripts/diffs.py` writes the file again; look at what changed before you commit it."""
+    assert diffs.FILE.read_text(encoding="utf-8") == diffs.text()
+
+
+@pytest.mark.parametrize("file", sorted({layout.spec.name for layout in layouts().values()}))
+def test_a_member_s_file_is_short(file):
+    assert len((ROOT / "lib" / "zoo" / f"{file}.py").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_a_diff_is_a_table_in_a_notebook():
+    one = Spec(name="one")
+    table = diff(one, one.but(d_ff=7, act=F.silu))._repr_html_()
+    assert "<td>d_ff</td><td>256</td><td>7</td>" in table and "<td>act</td><td>gelu</td><td>silu</td>" in table
+    assert "<th colspan=3 align=left>choices</th></tr><tr>" in table and diff(one, one)._repr_html_() == "no difference"
+    assert "&lt;b&gt;" in diff(one, one.but(act=partial(F.gelu, approximate="<b>")))._repr_html_()
+
+
+def test_course_diff_and_course_tree():
+    run = CliRunner().invoke
+    found = run(app, ["diff", "bert", "roberta"])
+    assert found.exit_code == 0 and "n_types     2 -> 1" in found.output
+    assert "└─ gpt2" in run(app, ["tree", "gpt"]).output and "transformer\n" in run(app, ["tree"]).output
+    wrong = run(app, ["diff", "bert", "robert"])
+    assert wrong.exit_code == 1 and "did you mean 'roberta'?" in wrong.output
 
 
 def test_every_member_names_its_paper():
