@@ -217,7 +217,7 @@ def test_greedy_speculation_is_greedy_decoding(model, n_draft):
 
 
 def test_the_share_of_accepted_tokens_is_what_the_distributions_have_in_common():
-    target, draft, N = small(SMALL, 0), small(SMALL.but(n_layers=1), 1), 2000
+    target, draft, N = small(SMALL, 0, 2), small(SMALL.but(n_layers=1), 1, 2), 2000
     filters = [Temperature(0.8), TopK(4)]
     with torch.no_grad():
         logits = [m(torch.tensor([[1, 2]]))[:, -1] for m in (target, draft)]
