@@ -4,7 +4,7 @@ A head is a value of a specification's slot `head`: built as head(spec), called 
 (B, T, C) that the stack ends with and the table of token embeddings (V, C).
 
     States                                          the hidden states themselves
-    TiedLM, LM                                      the next token at each position
+    TiedLM, LM, CappedLM                            the next token at each position
     MaskedLM, NextSentence, Pretraining             what BERT is trained on
     Pool, OfSequence, OfTokens, Span                what BERT is used for
 
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.shapes import BTC
@@ -59,6 +60,18 @@ class LM(nn.Module):
         return self.out(y)  # B T V
 
 
+class CappedLM(LM):
+    """logits = cap tanh(out(y) / cap): none is beyond +-cap, and the larger one is, the less it still moves.
+
+    Gemma team (2024), "Gemma 2", section 2, with 30 for `cap`.
+    """
+
+    cap = 15.0
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.cap * torch.tanh(super().forward(y, table) / self.cap)  # B T V
+
+
 class MaskedLM(nn.Module):
     """logits = norm(act(dense(y))) table^T + bias: which token belongs at each position, hidden there or not.
 
@@ -73,7 +86,7 @@ class MaskedLM(nn.Module):
         self.bias = nn.Parameter(torch.zeros(spec.n_vocab))
 
     def forward(self, y: BTC, table: Tensor) -> Tensor:
-        return self.norm(self.act(self.dense(y))) @ table.mT + self.bias  # B T V
+        return F.linear(self.norm(self.act(self.dense(y))), table, self.bias)  # B T V
 
 
 class Pool(nn.Module):

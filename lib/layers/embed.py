@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from lib.layers.pos import Learned, Position, Rotary, Scaling, Sinusoidal
+from lib.layers.pos import Learned, NormedRotary, Position, Rotary, Scaling, Sinusoidal
 from lib.shapes import BT, BTC, require
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ def sinusoidal(spec: Spec) -> Position:
 
 def rotary(spec: Spec) -> Position:
     return Rotary(spec.d_head, base=spec.base)
+
+
+def normed_rotary(spec: Spec) -> Position:
+    return NormedRotary(spec.d_head, base=spec.base)
 
 
 @dataclass(frozen=True)

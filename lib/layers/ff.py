@@ -22,6 +22,12 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)^2. D. So et al. (2021), "Primer: Searching for Efficient Transformers", section 4.2."""
+    y = F.relu(x)
+    return y * y  # y.square() has a slower backward
+
+
 class FeedForward(nn.Module):
     """y = down(act(up(x))): C -> F -> C, the same at each position.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.shapes import BHTD, BTC, require
@@ -102,7 +103,18 @@ class Rotary(Position):
         require(x.shape[-1] == self.d_head, width)
         angle = _angles(at, self.scaling(frequencies(self.d_rotary, self.base, x), at)).unsqueeze(-3)  # B 1 T D/2
         turned = self.pairs(x[..., : self.d_rotary], angle.cos(), angle.sin()).to(x.dtype)
-        return torch.cat((turned, x[..., self.d_rotary :]), dim=-1)
+        return turned if self.d_rotary == self.d_head else torch.cat((turned, x[..., self.d_rotary :]), dim=-1)
+
+
+class NormedRotary(Rotary):
+    """Rotary positions for queries and keys of one length: each is divided by its root mean square, then turned.
+
+    A score then depends on their directions alone. A. Henry et al. (2020), "Query-Key Normalization for Transformers",
+    section 3, there without the rotary positions.
+    """
+
+    def on_heads(self, x: BHTD, at: Tensor) -> BHTD:
+        return super().on_heads(F.rms_norm(x, x.shape[-1:]), at)
 
 
 def halves(x: BHTD, cos: Tensor, sin: Tensor) -> BHTD:

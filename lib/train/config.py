@@ -44,8 +44,8 @@ class TrainConfig:
     batch: int = number(64, least=1)
     accumulate: int = number(1, least=1)
     """Parts that a process cuts its share of the batch into, one after the other, to save memory."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or SGD with Nesterov momentum."""
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
+    """AdamW, SGD with Nesterov momentum, or Muon with AdamW for what is no matrix of a block: lib/train/muon.py."""
     lr: float = number(1e-3, above=0)
     """The highest rate."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -57,7 +57,9 @@ class TrainConfig:
     weight_decay: float = number(0.0, least=0)
     """On parameters of two dimensions or more; never on biases and norms."""
     betas: tuple[float, float] = number((0.9, 0.999), least=0, below=1)
+    """Of AdamW, also where it works beside Muon."""
     momentum: float = number(0.9, least=0, below=1)
+    """Of SGD and Muon."""
     clip: float | None = number(None, above=0)
     """Largest norm of all gradients together; none where empty."""
     eval_every: int = number(0, least=0)
@@ -81,6 +83,8 @@ class TrainConfig:
                 f"batch={self.batch} cannot be shared evenly among devices={self.devices} with "
                 f"accumulate={self.accumulate}: choose a multiple of {self.accumulate * self.devices}."
             )
+        if self.optimizer == "muon" and self.strategy == "fsdp":
+            raise ConfigError("optimizer='muon' needs whole matrices, and strategy='fsdp' shares them out: use 'ddp'.")
         if self.warmup > self.steps:
             raise ConfigError(f"warmup={self.warmup} is longer than the whole run of steps={self.steps}.")
 

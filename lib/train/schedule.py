@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
-from lib.train.config import TrainConfig
+from lib.train.config import ConfigError, TrainConfig
+from lib.train.muon import Muon, hidden
 
 
 def rate(config: TrainConfig, step: int) -> float:
@@ -32,15 +34,24 @@ def rate(config: TrainConfig, step: int) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) or SGD with Nesterov momentum; weight decay on matrices alone.
+    """AdamW (Loshchilov and Hutter 2019), SGD with Nesterov momentum, or Muon; weight decay on matrices alone.
 
-    Parameters that ask for no gradient are left out.
+    Parameters that ask for no gradient are left out. ConfigError where there is no matrix for Muon.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = []
+    if config.optimizer == "muon":
+        inside = hidden(model)
+        if not inside:
+            raise ConfigError("optimizer='muon' is for the matrices of an nn.ModuleList of blocks; the model has none.")
+        groups = [{"params": inside, "weight_decay": config.weight_decay, "muon": True}]
+        trained = [p for p in trained if all(p is not each for each in inside)]
+    groups += [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+    if config.optimizer == "muon":
+        return Muon(groups, config.lr, config.momentum, config.betas)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
