@@ -157,6 +157,13 @@ class and_masks:
         return allowed
 
 
+def narrowed(mask: Mask, by: Mask) -> Mask:
+    """Both of them. Where one is `full` it is the other itself, which a back end may know by its name."""
+    if by is full:
+        return mask
+    return by if mask is full else and_masks(mask, by)
+
+
 @dataclass(frozen=True, init=False)
 class or_masks:
     """True where at least one of them is; of none, nowhere."""
