@@ -16,6 +16,6 @@ def test_nothing_is_watched_on_the_test_split(name):
     if not data.available(module.NAME):
         pytest.skip(f"no source has {module.NAME}")
     choosing = "validation" if plan.task == "sentiment" else "tuning"
-    last = "validation" if plan.task == "mnist" else "test"
+    last = "validation" if plan.task in ("mnist", "shakespeare") else "test"
     assert replace(plan, options=replace(plan.options, held=choosing)).make().watch
     assert not replace(plan, options=replace(plan.options, held=last)).make().watch
