@@ -97,3 +97,10 @@ def test_bad_input_is_said(message):
     with pytest.raises(ValueError) as error:
         BAD[message]()
     assert all(piece in str(error.value) for piece in message.split(".*")), str(error.value)
+
+
+def test_a_mask_that_full_narrows_is_itself():
+    """A back end knows `causal` by its name."""
+    window = masks.sliding_window(2)
+    assert masks.narrowed(causal, masks.full) is causal and masks.narrowed(masks.full, causal) is causal
+    assert masks.narrowed(causal, window) == and_masks(causal, window)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.layers.pos import Learned, Position, Rotary, Sinusoidal, halves, linear, llama3, neighbours, ntk
+from lib.layers.pos import Learned, Position, Rotary, Sinusoidal, dynamic, halves, linear, llama3, neighbours, ntk
 from tests.layers.pos.verified import CLAIMS
 
 
@@ -66,6 +66,16 @@ def test_a_longer_context_looks_like_the_one_trained_on():
         assert (scaled[..., 6:] - plain[..., 6:]).abs().max() > 1e-3
 
 
+def test_dynamic_scaling_begins_beyond_the_trained_length():
+    torch.manual_seed(0)
+    x, at = torch.randn(1, 1, 6, 8, dtype=torch.float64), torch.arange(6)
+    plain = Rotary(8).on_heads(x, at)
+    assert torch.equal(Rotary(8, scaling=dynamic(4.0, 6)).on_heads(x, at), plain)
+    longer = Rotary(8, scaling=dynamic(4.0, 5)).on_heads(x, at)
+    torch.testing.assert_close(longer, Rotary(8, scaling=ntk(4.0 * 6 / 5 - 3)).on_heads(x, at))
+    assert (longer - plain).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_angles_are_at_least_float32(dtype):
     """In bfloat16 position 1001 would be 1000: the angle must not be computed there, only the answer rounded."""
@@ -97,6 +107,8 @@ BAD = {
     "the context grows is at least 1, not 0.5": lambda: linear(0.5),
     "context grows is at least 1, not 0.1": lambda: ntk(0.1),
     "context grows is at least 1, not 0": lambda: llama3(0),
+    "context grows is at least 1, not 0.2": lambda: dynamic(0.2, 8),
+    "length trained on, at least 1, not -3": lambda: dynamic(2.0, -3),
     "0 < low < high.*low=4.0, high=4.0": lambda: llama3(low=4.0),
     "length trained on, at least 1, not 0": lambda: llama3(n_trained=0),
 }

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from lib.layers.pos import Rotary, Sinusoidal, halves, linear, llama3, neighbours, ntk
+from lib.layers.pos import Rotary, Sinusoidal, dynamic, halves, linear, llama3, neighbours, ntk
 from tests.claims import difference
 
 
@@ -32,7 +32,8 @@ def sinusoidal_error(rng: np.random.Generator) -> float:
 def rotary_error(scale, expected_wavelengths, rng: np.random.Generator) -> float:
     """Each pair as a complex number z, turned to z exp(2 pi i at / wavelength); partial heads, both layouts of pairs.
 
-    expected_wavelengths(wavelengths, base, d): what a scaling makes of them, in the words of its paper.
+    expected_wavelengths(wavelengths, base, d, n): what a scaling makes of them, in the words of its paper, where the
+    last position is the n-th.
     """
     B, H, T = rng.integers(1, 5, 3).tolist()
     d = 2 * int(rng.integers(2, 9))
@@ -41,7 +42,7 @@ def rotary_error(scale, expected_wavelengths, rng: np.random.Generator) -> float
     at, x = positions(rng, B, T), rng.normal(size=(B, H, T, d_head))
 
     wavelengths = np.array([2 * math.pi * base ** (2 * i / d) for i in range(d // 2)])
-    wavelengths = expected_wavelengths(wavelengths, base, d)
+    wavelengths = expected_wavelengths(wavelengths, base, d, at.max() + 1)
     first, second = (
         (np.arange(d // 2), np.arange(d // 2, d)) if layout is halves else (np.arange(0, d, 2), np.arange(1, d, 2))
     )
@@ -55,21 +56,27 @@ def rotary_error(scale, expected_wavelengths, rng: np.random.Generator) -> float
     return difference(y.numpy(), expected)
 
 
-def unscaled(wavelengths, base, d):
+def unscaled(wavelengths, base, d, n):
     return wavelengths
 
 
-def by_interpolation(wavelengths, base, d):
+def by_interpolation(wavelengths, base, d, n):
     """Position m is read as m / 8."""
     return wavelengths * 8
 
 
-def by_ntk(wavelengths, base, d):
+def by_ntk(wavelengths, base, d, n):
     """The base is replaced by base 8^(d / (d - 2)); recomputed from the base."""
     return np.array([2 * math.pi * (base * 8 ** (d / (d - 2))) ** (2 * i / d) for i in range(d // 2)])
 
 
-def by_llama3(wavelengths, base, d):
+def by_the_length(wavelengths, base, d, n):
+    """Up to 2000 positions nothing; for each further one NTK's factor grows by 8 / 2000, from 1."""
+    factor = 1 + 8 / 2000 * max(0, n - 2000)
+    return np.array([2 * math.pi * (base * factor ** (d / (d - 2))) ** (2 * i / d) for i in range(d // 2)])
+
+
+def by_llama3(wavelengths, base, d, n):
     """Three cases for each wave: short ones stay, long ones grow eightfold, and those between are blended."""
     found = []
     for wave in wavelengths:
@@ -87,5 +94,6 @@ SCALINGS = {
     "Rotary": (None, unscaled),
     "Rotary, linear": (linear(8.0), by_interpolation),
     "Rotary, NTK": (ntk(8.0), by_ntk),
+    "Rotary, dynamic NTK": (dynamic(8.0, 2000), by_the_length),
     "Rotary, Llama 3": (llama3(), by_llama3),
 }
