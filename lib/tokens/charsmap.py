@@ -60,7 +60,7 @@ class Charsmap:
         node = _children(self._units[0])
         for byte in text.encode("utf-8", "surrogateescape"):
             node ^= byte
-            if byte == 0 or node >= len(self._units) or self._units[node] & 0x800000FF != byte:
+            if node >= len(self._units) or self._units[node] & 0x800000FF != byte:
                 return None
             unit = self._units[node]
             node ^= _children(unit)

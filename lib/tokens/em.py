@@ -1,7 +1,8 @@
 """Learning a unigram vocabulary: expectation-maximisation, and pruning of what the text can do without.
 
 Source: Kudo 2018, arXiv:1804.10959, section 3.2; the details are those of SentencePiece: digamma in place of log, 0.5
-as the least expected count, three quarters kept in a round.
+as the least expected count, three quarters kept in a round. Only the end differs: SentencePiece prunes to a tenth more
+pieces than asked for and takes the likeliest; here pruning goes on to the end, and stops dropping at the number asked.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def learn(totals: Counter[str], n_pieces: int) -> dict[str, float]:
     scores = seeds(totals, characters, SEEDS * n_pieces)
     while True:
         for _ in range(2):
-            scores = maximise(expect(totals, scores), characters)
+            scores = maximise(expect(totals, scores), characters, n_pieces)
         if len(scores) <= n_pieces:
             return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0])))
         scores = prune(totals, scores, characters, max(n_pieces, int(KEEP * len(scores))))
@@ -74,12 +75,16 @@ def expect(totals: Counter[str], scores: dict[str, float]) -> dict[str, float]:
     return dict(zip(pieces, counts, strict=True))
 
 
-def maximise(counts: dict[str, float], characters: set[str]) -> dict[str, float]:
+def maximise(counts: dict[str, float], characters: set[str], n: int) -> dict[str, float]:
     """The scores that these counts make likeliest (the M-step), without the pieces that are hardly expected.
 
-    exp(digamma(n)) is about n - 0.5: rare pieces lose more than log(n) would take from them, and fewer are left.
+    exp(digamma(n)) is about n - 0.5: rare pieces lose more than log(n) would take from them, and fewer are left. At
+    least `n` stay, the least expected going first, and all characters do.
     """
-    kept = {piece: max(count, LEAST) for piece, count in counts.items() if count >= LEAST or piece in characters}
+    rare = [piece for piece, count in counts.items() if count < LEAST and piece not in characters]
+    rare.sort(key=lambda piece: (counts[piece], piece))
+    dropped = {*rare[: max(0, len(counts) - n)]}
+    kept = {piece: max(count, LEAST) for piece, count in counts.items() if piece not in dropped}
     values = torch.tensor(list(kept.values()), dtype=torch.float64)
     scores = torch.digamma(values) - torch.digamma(values.sum())
     return dict(zip(kept, scores.tolist(), strict=True))

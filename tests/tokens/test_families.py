@@ -1,6 +1,8 @@
 """Published families of tokenizer.json: ids, spans, types, masks, text and pairs are those of the Rust library."""
 
+import base64
 import json
+import struct
 
 import pytest
 from tokenizers import Tokenizer as Rust
@@ -166,6 +168,19 @@ def test_charsmap_sees_the_shortest_entry_and_keeps_the_places():
     charsmap = Charsmap(CHARSMAP)
     assert charsmap("ﬁ①½ e\u0301\u200bx…") == ("fi11/2 éx...", [0, 0, 1, 2, 2, 2, 3, 4, 7, 8, 8, 8])
     assert charsmap("") == ("", [])
+
+
+def test_charsmap_reads_what_only_large_tables_have():
+    """A table of the one entry a -> b, by hand: children far away (in steps of 256), a replacement behind 70,000 bytes.
+
+    See charsmap.py for the units: the base of the children from bit 10 on, bit 9 for steps of 256, bit 8 for an end.
+    """
+    units = [0] * 512
+    units[0] = 1 << 10 | 1 << 9  # the root's children are at 256, and a's at 256 ^ ord("a")
+    units[256 ^ ord("a")] = 1 << 10 | 1 << 8 | ord("a")
+    units[256 ^ ord("a") ^ 1] = 1 << 31 | 70_000
+    data = struct.pack("<I512I", 4 * len(units), *units) + b"x" * 70_000 + b"b\0"
+    assert Charsmap(base64.b64encode(data).decode())("aca") == ("bcb", [0, 1, 2])
 
 
 @pytest.mark.parametrize("table", ["no base64!", "AAAA", "////AAAA"])

@@ -26,7 +26,7 @@ def rebuilt(**shared) -> BPE:
         {},
         {"template": Template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")},
         {"truncation": Truncation(12, "longest_first", "left"), "padding": Padding("[PAD]", None, "left", 8)},
-        {"truncation": Truncation(9, "only_first", stride=3), "padding": Padding("[PAD]", 20, "right", None, 1)},
+        {"truncation": Truncation(9, "only_first", stride=3), "padding": Padding("<|end|>", 20, "right", None, 1)},
     ],
 )
 def test_what_is_saved_comes_back(tmp_path, shared):

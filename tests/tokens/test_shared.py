@@ -18,6 +18,7 @@ PAIRS = [
     ("one", "two three four five six"),
     ("a b c d e f g", "h"),
     ("1 2 3 4 5", "6 7 8 9 0"),
+    ("a b c d", "a b c d"),
     ("", "x"),
     ("", ""),
 ]

@@ -10,11 +10,11 @@ import pytest
 from tokenizers import Tokenizer as Rust
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from lib.tokens.em import expect, maximise, prune, seeds
+from lib.tokens.em import expect, learn, maximise, prune, seeds
 from lib.tokens.lattice import best, draw, expected, lattice
 from lib.tokens.load import load
 from lib.tokens.unigram import Unigram, words
-from tests.tokens.corpus import ENGLISH, TEXTS, TRAINING, shuffled
+from tests.tokens.corpus import CODE, ENGLISH, FRENCH, TEXTS, TRAINING, shuffled
 from tests.tokens.twins import rust_of, unlike
 from tests.tokens.ways import cases, counts_in_all_ways, cut, lattice_of, ways
 
@@ -33,7 +33,7 @@ def rust_trained(texts, n_vocab) -> Rust:
 
 
 def test_ids_spans_and_text_are_those_of_the_rust_library():
-    assert unlike(OURS, rust_of(OURS), TEXTS + shuffled(300)) == []
+    assert unlike(OURS, rust_of(OURS), [*TEXTS, *shuffled(300), "▁the quick", " ▁ the", "▁"]) == []
     few = Unigram.train([ENGLISH], 150, specials=SPECIALS)  # most characters of the others are unknown to it
     assert unlike(few, rust_of(few), TEXTS + shuffled(300)) == []
 
@@ -93,12 +93,43 @@ def test_expectation_maximisation_never_makes_the_text_less_likely():
 
 
 def test_the_m_step_drops_what_is_hardly_expected_but_no_character():
-    scores = maximise({"a": 0.1, "ab": 0.4, "abc": 2.0, "b": 7.0}, {"a", "b"})
+    scores = maximise({"a": 0.1, "ab": 0.4, "abc": 2.0, "b": 7.0}, {"a", "b"}, 0)
     assert list(scores) == ["a", "abc", "b"]
     digamma = {0.5: -1.9635100260214235, 2.0: 0.42278433509846714, 7.0: 1.8727843350984671, 9.5: 2.1977378764029885}
     assert scores == pytest.approx(
         {"a": digamma[0.5] - digamma[9.5], "abc": digamma[2] - digamma[9.5], "b": digamma[7] - digamma[9.5]}
     )
+
+
+def test_the_m_step_drops_no_more_than_are_too_many():
+    counts = {"a": 0.1, "ab": 0.4, "ba": 0.3, "bab": 0.4, "b": 7.0}
+    assert [list(maximise(counts, {"a", "b"}, n)) for n in (3, 4, 9)] == [
+        ["a", "bab", "b"],
+        ["a", "ab", "bab", "b"],
+        list(counts),
+    ]
+
+
+def test_training_leaves_as_many_pieces_as_were_asked_for():
+    """Of so short a text most pieces are expected less than half a time; no more are dropped than are too many."""
+    for texts, n in (([ENGLISH], 120), ([ENGLISH, FRENCH], 200), ([ENGLISH, CODE], 240)):
+        assert len(Unigram.train(texts, n)) == n
+
+
+def test_seeds_are_the_characters_and_what_covers_most_of_the_text():
+    """abcd covers 20 characters, abc and bcd 15, ab 14 though it occurs more often; xyz occurs once."""
+    found = seeds(Counter({"abcd": 5, "ab": 2, "xyz": 1}), set("abcdxyz"), 10)
+    counts = {"a": 7, "b": 7, "c": 5, "d": 5, "x": 1, "y": 1, "z": 1, "abcd": 5, "abc": 5, "bcd": 5}
+    assert found == pytest.approx({piece: math.log(n / sum(counts.values())) for piece, n in counts.items()})
+
+
+def test_where_nothing_has_to_go_learning_is_two_rounds_of_expectation_maximisation():
+    totals = Counter(words(ENGLISH))
+    characters = {character for word in totals for character in word}
+    scores = seeds(totals, characters, 10_000)
+    for _ in range(2):
+        scores = maximise(expect(totals, scores), characters, 1_000)
+    assert learn(totals, 1_000) == scores
 
 
 def test_pruning_keeps_the_characters_and_what_costs_most():

@@ -14,6 +14,7 @@ def test_common_pieces_come_first_and_rare_ones_are_unknown():
     vocabulary = Vocabulary.of([["b", "a", "c"], ["a", "b", "a"]], least=2)
     assert vocabulary.symbols == (*SPECIAL, "a", "b")
     assert vocabulary.encode(["b", "c", "a"]) == [5, UNK, 4]
+    assert Vocabulary.of([["b", "c", "a", "c"]]).symbols == (*SPECIAL, "c", "a", "b")
 
 
 def test_decode_ends_at_eos_and_leaves_special_ids_out():

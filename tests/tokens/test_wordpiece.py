@@ -11,7 +11,7 @@ from tokenizers import normalizers, pre_tokenizers
 from lib.tokens import bert
 from lib.tokens.layout import Template
 from lib.tokens.load import load
-from lib.tokens.wordpiece import PREFIX, WordPiece, grow
+from lib.tokens.wordpiece import GLUED, PREFIX, WordPiece, grow
 from tests.tokens.corpus import ENGLISH, TEXTS, TRAINING, shuffled
 from tests.tokens.twins import SPECIALS, model_of, rust_of, rust_wordpiece, unlike
 
@@ -57,6 +57,18 @@ def test_spans_are_of_the_text_that_was_given():
     text = "Été e\u0301a\x07 a我"
     assert tokenizer.encode(text).offsets == [(0, 1), (1, 2), (2, 3), (4, 5), (6, 7), (9, 10), (10, 11)]
     assert tokenizer.encode(text).offsets == rust_of(tokenizer).encode(text).offsets
+
+
+def test_half_a_surrogate_pair_is_dropped():
+    assert bert.normalise("a\ud83eb", True) == ("ab", [0, 2])
+
+
+def test_decoding_puts_no_space_before_what_is_glued_to_a_word():
+    tokenizer = WordPiece(["[UNK]", "do", "(", *GLUED])
+    theirs = rust_of(tokenizer)
+    for i, piece in enumerate(GLUED, 3):
+        assert tokenizer.decode([1, i]) == theirs.decode([1, i]) == f"do{piece}"
+    assert tokenizer.decode([1, 2]) == theirs.decode([1, 2]) == "do ("
 
 
 def differ(f, g) -> list[str]:
