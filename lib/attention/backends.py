@@ -115,12 +115,15 @@ class Request:
         (B, H, T, _), S = q.shape, k.shape[2]
         self.sizes = B, H, T, S
         self.pattern = Pattern.of(mask, score, B, H, T, S, q.device)  # or why there is none
-        band = (
-            self.pattern if isinstance(self.pattern, Pattern) else Pattern.of(mask, scores.same, B, H, T, S, q.device)
-        )
-        self.interval = None if isinstance(band, str) else intervals(band, T, S, q.device)
-        """lo, hi: the keys of each query, where they are one interval; None where they are not."""
         self.on_cpu, self.on_gpu = q.device.type == "cpu", q.device.type == "cuda"
+
+    @property
+    def interval(self) -> tuple[Tensor, Tensor] | None:
+        """lo, hi: the keys of each query, where they are one interval; None where they are not."""
+        band, (T, S), device = self.pattern, self.sizes[2:], self.q.device
+        if isinstance(band, str):
+            band = Pattern.of(self.mask, scores.same, *self.sizes, device)
+        return None if isinstance(band, str) else intervals(band, T, S, device)
 
     def plan(self, backend: str) -> Plan:
         """The back end of that name if it can; for "auto", the first of the table that can and is worth it."""
@@ -145,9 +148,10 @@ class Request:
     def block_mask(self) -> BlockMask:
         """The mask as flex_attention reads it: which tiles of keys each tile of queries meets."""
         (B, H, T, S), device = self.sizes, self.q.device
-        if self.interval is None:
+        interval = self.interval
+        if interval is None:
             return create_block_mask(self.mask, B, H, T, S, device=device)
-        lo, hi = torch.broadcast_tensors(*self.interval)
+        lo, hi = torch.broadcast_tensors(*interval)
         first = torch.arange(0, T, TILE, device=device)
         last = (first + TILE - 1).clamp(max=T - 1)
         begin, end = lo[:, first] // TILE, -(-hi[:, last] // TILE)  # neither end ever goes down
@@ -308,9 +312,10 @@ def _bias(r: Request) -> Tensor | None:
 
 def _table(r: Request) -> Tensor:
     """The mask as bools, with axes of 1 where it does not differ."""
-    if r.interval is None:
+    interval = r.interval
+    if interval is None:
         return masks.dense(r.mask, *r.sizes, r.q.device)
-    lo, hi = (end[:, None, :, None] for end in r.interval)
+    lo, hi = (end[:, None, :, None] for end in interval)
     at = torch.arange(r.sizes[3], device=r.q.device)
     return (at >= lo) & (at < hi)
 

@@ -172,7 +172,7 @@ class Attention(nn.Module):
         self._check("x", x, self.d_model)
         require(cache is None or memory is None, "a cache is for self-attention: its keys come from x, not from memory")
         require(cache is not None or lengths is None, "lengths go with a cache; without one, use mask=padding(lengths)")
-        q, mask, score = self._split(self.q(x)), masks.and_masks(self.mask, mask), self.score
+        q, mask, score = self._split(self.q(x)), masks.narrowed(self.mask, mask), self.score
         if cache is None:
             source = x if memory is None else memory
             k, v = source if isinstance(source, tuple) else self.read(source)
@@ -180,7 +180,9 @@ class Attention(nn.Module):
         at = cache.next_positions(len(x), x.shape[1], lengths)  # B T
         q, k, v = self.pos.on_heads(q, at), self.pos.on_heads(self._split(self.k(x)), at), self._split(self.v(x))
         k, v, k_at = cache.extend(k, v, at)
-        return q, k, v, masks.moved(mask, at, k_at), scores.moved(score, at, k_at)
+        newest = mask is masks.causal and x.shape[1] == 1 and cache.n_all == k.shape[2]
+        mask = masks.full if newest else masks.moved(mask, at, k_at)  # the newest of each row sees all before it
+        return q, k, v, mask, score if score is scores.same else scores.moved(score, at, k_at)
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, n d_head) -> (B, n, T, d_head). The width is cut into heads first; a reshape alone would mix them."""

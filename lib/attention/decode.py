@@ -25,8 +25,9 @@ Lengths = Sequence[int] | Tensor
 class Cache:
     """Room for `size` positions in each of B rows; one more is a ValueError. One cache for each attention layer.
 
-    k, v: (B, G, size, D), position p in slot p. n: (B,), how many positions each row has seen. What stands in slots
-    that are not in use is of no account: no number of it, not even a NaN, reaches an output.
+    k, v: (B, G, size, D), position p in slot p. n: (B,), how many positions each row has seen; n_all: the number that
+    all rows have seen, None where they differ. What stands in slots that are not in use is of no account: no number of
+    it, not even a NaN, reaches an output.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Cache:
         self.k = torch.zeros(n_rows, n_groups, size, d_head, dtype=dtype, device=device)
         self.v = torch.zeros_like(self.k)
         self.n = torch.zeros(n_rows, dtype=torch.long, device=device)
+        self.n_all: int | None = 0
+        self._given: Tensor | None = None  # the positions from n_all on that were given last
 
     def next_positions(self, B: int, T: int, lengths: Lengths | None = None) -> BT:
         """The positions of T new tokens in each of B rows: (B, T), -1 for padding, where t >= lengths[b].
@@ -52,6 +55,10 @@ class Cache:
         """
         require(len(self.n) == B, f"this cache has {len(self.n)} rows, but {B} sequences want to go on")
         require(T >= 1, "there is no new token: x is empty")
+        if lengths is None and self.n_all is not None:
+            self._check_room(self.n_all + T)
+            self._given = torch.arange(self.n_all, self.n_all + T, device=self.n.device).expand(B, T)
+            return self._given
         t = torch.arange(T, device=self.n.device)
         at = self.n.unsqueeze(1) + t  # B T
         if lengths is not None:
@@ -69,9 +76,12 @@ class Cache:
         """Store the keys and values (B, G, T, D) of new tokens at the positions (B, T) that `next_positions` gave.
 
         Returns the keys, the values and their positions, stored and new: what the new tokens may attend to. A position
-        of -1 marks a slot that holds nothing. ValueError for tensors that do not fit, or that want a gradient.
+        of -1 marks a slot that holds nothing. ValueError for tensors that do not fit, or that want a gradient. Where
+        all rows go on together they are views into the cache, good until the next call.
         """
         self._check(k, v, at)
+        if at is self._given and self.n_all is not None and self._in_order(self.n_all + at.shape[1]):
+            return self._append(k, v)
         old_k, old_v, old_at = self._read()
         seen_k, seen_v = torch.cat((old_k, k), dim=2), torch.cat((old_v, v), dim=2)  # copies: old ones may go below
         seen_at = torch.cat((old_at, at), dim=1)
@@ -80,20 +90,20 @@ class Cache:
         lasting = (at >= 0) & (at >= n.unsqueeze(1) - self.size)  # a later token of this call needs the others' slots
         b, t = lasting.nonzero(as_tuple=True)
         self._write(b, at[b, t], k[b, :, t], v[b, :, t])
-        self.n = n
+        self._count(n)
         return seen_k, seen_v, seen_at
 
     def reorder(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was. Rows may repeat, as in beam search, or go."""
         self._check_rows(rows)
-        self.n = self.n[rows]
+        self._count(self.n[rows])
         self._move(rows)
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forget these rows, all if None: their next token stands at position 0 again."""
         rows = torch.arange(len(self.n), device=self.n.device) if rows is None else rows
         self._check_rows(rows)
-        self.n[rows] = 0
+        self._count(self.n.index_fill(0, rows, 0))
         self._free(rows)
 
     def rewind(self, n: Lengths) -> None:
@@ -107,7 +117,26 @@ class Cache:
         require(good, f"to go back to: {len(self.n)} whole numbers, 0 or more, one for each row, not {n.tolist()}")
         held = ((self.n <= n) | (self.n <= self.size)).all()
         require(bool(held), f"this cache holds the last {self.size} positions: the earlier ones cannot be gone back to")
-        self.n = torch.minimum(self.n, n)
+        self._count(torch.minimum(self.n, n))
+
+    def _count(self, n: Tensor) -> None:
+        """The rows have seen n (B,) positions."""
+        self.n, self._given = n, None
+        first = int(n[0]) if len(n) else 0
+        self.n_all = first if bool((n == first).all()) else None
+
+    def _in_order(self, n: int) -> bool:
+        """Would each of n positions stand in the slot of its number?"""
+        return True
+
+    def _append(self, k: BGSD, v: BGSD) -> tuple[BGSD, BGSD, BS]:
+        """`extend` where all rows go on together: no empty slot lies between old and new, so nothing is copied."""
+        old = self.n_all or 0
+        new = old + k.shape[2]
+        self.k[:, :, old:new], self.v[:, :, old:new] = k, v
+        self.n, self.n_all, self._given = self.n + (new - old), new, None
+        at = torch.arange(new, device=self.n.device).expand(len(self.n), new)
+        return self.k[:, :, :new], self.v[:, :, :new], at
 
     def _read(self) -> tuple[BGSD, BGSD, BS]:
         """The slots in use, and the position that each holds, or -1."""
@@ -152,6 +181,9 @@ class SlidingCache(Cache):
     def _check_room(self, n: int) -> None:
         """There always is."""
 
+    def _in_order(self, n: int) -> bool:
+        return n <= self.size
+
 
 class PagedCache(Cache):
     """Blocks of `block` positions from one pool, handed out as rows grow: a short row takes no room from a long one.
@@ -177,6 +209,9 @@ class PagedCache(Cache):
         self.block, self.size = block, n_blocks * block
         self.n = torch.zeros(n_rows, dtype=torch.long, device=device)
         self.blocks = torch.full((n_rows, n_blocks), -1, device=device)
+
+    def _in_order(self, n: int) -> bool:
+        return False
 
     def _read(self) -> tuple[BGSD, BGSD, BS]:
         used = -(-int(self.n.max()) // self.block)

@@ -226,5 +226,6 @@ def drawn_error(spec: Spec, drafted: bool, N: int = 12_000) -> float:
     counts = np.bincount([answers.index(tuple(row)) for row in found], minlength=len(answers))
     expected = N * np.exp([exact[answer] for answer in answers])
     rare = expected < 5  # the test is for counts that are not too small: the rare answers count as one
-    counts, expected = (np.append(x[~rare], x[rare].sum()) for x in (counts, expected))
+    if rare.any():
+        counts, expected = (np.append(x[~rare], x[rare].sum()) for x in (counts, expected))
     return float(((counts - expected) ** 2 / expected).sum() / chi2.isf(1e-3, len(counts) - 1))
