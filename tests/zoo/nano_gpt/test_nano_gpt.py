@@ -56,9 +56,9 @@ def test_a_cache_changes_nothing():
 @pytest.mark.usefixtures("plays")
 def test_what_is_kept_aside():
     ids, held, tokenizer = split("tuning")
-    assert tokenizer.decode([*ids, *held]) == TRAIN and len(held) == 10
+    assert tokenizer.decode(ids.tolist() + held.tolist()) == TRAIN and len(held) == 10
     ids, held, tokenizer = split("validation")
-    assert (tokenizer.decode(ids), tokenizer.decode(held)) == (TRAIN, "".join(REST))
+    assert (tokenizer.decode(ids.tolist()), tokenizer.decode(held.tolist())) == (TRAIN, "".join(REST))
 
 
 def test_targets_are_the_next_characters():
