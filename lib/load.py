@@ -44,10 +44,10 @@ def from_pretrained(
         named = [architecture] if architecture else config.get("architectures") or []
         require(len(named) == 1, "it names no architecture, so say which: from_pretrained(folder, 'BertModel')")
         spec, head = layout.read(config, named[0])
-    except ValueError as error:
+        with torch.device("meta"):
+            model = Model(spec)
+    except (ValueError, TypeError, ZeroDivisionError) as error:  # a field may hold anything
         raise ValueError(f"{path / CONFIG}: {error}") from None
-    with torch.device("meta"):
-        model = Model(spec)
     try:
         tensors = _tensors(path)
         weights = _ours(model, tensors, layout, head, dtype or torch.get_default_dtype())

@@ -67,3 +67,28 @@ def image_grid(
     for ax, title in zip(axes.flat, titles, strict=False):
         ax.set_title(title, fontsize=8)
     return fig
+
+
+def family_tree(ax: Axes) -> None:
+    """The models of lib/zoo, each joined to its parent, with the choices that it changed on the right."""
+    from lib import spec
+
+    known, rows = spec.family(), []
+
+    def walk(name: str, depth: int) -> None:
+        at = len(rows)
+        rows.append((name, depth))
+        for child in [each.name for each in known.values() if each.parent == name]:
+            ax.plot([depth, depth, depth + 1], [-at, -len(rows), -len(rows)], color="grey", linewidth=1, zorder=0)
+            walk(child, depth + 1)
+
+    for root in [each.name for each in known.values() if not each.parent]:
+        walk(root, 0)
+    right = max(depth for _, depth in rows) + 2.5
+    for row, (name, depth) in enumerate(rows):
+        ax.text(depth, -row, name, va="center", color="white", backgroundcolor=COLOURS[0], fontsize=8)
+        if known[name].parent:
+            changed = ", ".join(spec.diff(known[name].parent, name).choices)
+            ax.text(right, -row, changed or "sizes alone", va="center", fontsize=8)
+    ax.set(xlim=(-0.1, 2 * right), ylim=(-len(rows), 1))
+    ax.axis("off")

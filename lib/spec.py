@@ -115,6 +115,9 @@ class Spec:
         require(self.n_types >= 0, f"n_types is 0 or more, not {self.n_types}")
         fits = f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}: change one of them"
         require(self.d_model % self.n_heads == 0, fits)
+        for name in ("eps", "std"):
+            require(getattr(self, name) >= 0, f"{name} is 0 or more, not {getattr(self, name)}")
+        require(self.base > 0, f"base is above 0, not {self.base}")
         for name in ("p_dropout", "p_attend"):
             require(0 <= getattr(self, name) < 1, f"{name} is a share below 1, not {getattr(self, name)}")
 

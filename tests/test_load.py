@@ -236,6 +236,24 @@ def test_what_is_wrong_with_a_folder_is_said(wrong, tmp_path):
     assert str(folder) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama-3.1", "bert"])
+def test_a_field_may_hold_anything(name, tmp_path):
+    """Every field of config.json, with whatever JSON can say: a ValueError that names the file, or a model."""
+    save_pretrained(tiny(name, **({"turn": SCALED[2]} if name == "llama-3.1" else {})), tmp_path)
+    before = (tmp_path / load.CONFIG).read_text()
+    config, n_refused = json.loads(before), 0
+    for field in [*config, "id2label", "num_labels", "rope_scaling"]:
+        for value in (None, True, "x", -1, 0, 2.5, [1], {"rope_type": "linear", "factor": "x"}):
+            change(tmp_path, {field: value})
+            try:
+                assert isinstance(from_pretrained(tmp_path), Model)
+            except ValueError as error:
+                assert str(tmp_path) in str(error)
+                n_refused += 1
+            (tmp_path / load.CONFIG).write_text(before)
+    assert n_refused > 4 * len(config)
+
+
 LLAMA = {
     "a kind of scaling that ours lack": ({"rope_type": "yarn", "factor": 2.0}, "rope_type is 'yarn', but ours are"),
     "a scaling without its factor": ({"rope_type": "linear"}, "a rope_type of 'linear' needs factor"),

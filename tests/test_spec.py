@@ -17,6 +17,7 @@ from lib.attention.masks import causal
 from lib.cli import app
 from lib.layers.ff import Gated
 from lib.layout import layouts
+from lib.plot import family_tree
 from lib.spec import Diff, Spec, add, diff, get, shown, tree
 
 
@@ -42,6 +43,15 @@ def test_a_diff_is_a_table_in_a_notebook():
     assert "<td>d_ff</td><td>256</td><td>7</td>" in table and "<td>act</td><td>gelu</td><td>silu</td>" in table
     assert "<th colspan=3 align=left>choices</th></tr><tr>" in table and diff(one, one)._repr_html_() == "no difference"
     assert "&lt;b&gt;" in diff(one, one.but(act=partial(F.gelu, approximate="<b>")))._repr_html_()
+
+
+def test_the_drawing_holds_everyone_and_what_they_changed():
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    family_tree(ax)
+    texts = {text.get_text() for text in ax.texts}
+    assert {*family.family(), "residual, final", "sizes alone"} <= texts
 
 
 def test_course_diff_and_course_tree():
@@ -119,6 +129,8 @@ WRONG = {
     "heads that do not fit": (lambda: Spec(name="x", d_model=10, n_heads=3), "d_model=10 is not a multiple"),
     "no layers": (lambda: Spec(name="x", n_layers=0), "n_layers is at least 1, not 0"),
     "types below 0": (lambda: Spec(name="x", n_types=-1), "n_types is 0 or more"),
+    "a spread below 0": (lambda: Spec(name="x", std=-0.1), "std is 0 or more, not -0.1"),
+    "no base": (lambda: Spec(name="x", base=0.0), "base is above 0, not 0.0"),
     "all dropped": (lambda: Spec(name="x", p_attend=1.0), "p_attend is a share below 1"),
 }
 
