@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import NoneType
 from typing import Any
 
 import torch
@@ -119,6 +120,8 @@ def _turn(config: Mapping[str, Any]) -> Callable[[Spec], Position]:
     scaling, names = SCALINGS[kind]
     lacking = [name for name in names if name not in told]
     require(not lacking, f"a rope_type of {kind!r} needs {', '.join(lacking)}")
+    extra = set(told) - {"rope_type", "type", "rope_theta", "max_position_embeddings", *names}
+    require(not extra, f"unknown fields for a rope_type of {kind!r}: {', '.join(sorted(extra))}")
     return stretched(scaling(*(told[name] for name in names))) if scaling else rotary
 
 
@@ -179,6 +182,8 @@ HARMLESS = (
 
 # --- a kind of model -------------------------------------------------------------------------------------------------
 
+NUMBERS = {bool: (bool,), int: (int,), float: (float, int), NoneType: (int, NoneType)}
+"""The type of a field's value in a layout's specification -> those that a config.json may have."""
 FREE = ("n_source", "attend", "init", "head", "n_classes")
 """Fields of a specification that a layout need not hold: they change no number, or stand in the head."""
 
@@ -229,12 +234,9 @@ class Layout:
         require(not lacking, f"it lacks {', '.join(lacking)}")
         changes = {ours: rule.read(config) for ours, rule in rules.items()}
         for name, value in changes.items():
-            kind = int if name[:2] == "n_" else type(getattr(self.spec, name))
-            fits = (
-                type(value) is kind or (kind is float and type(value) is int) or (name == "n_groups" and value is None)
-            )
-            right = kind not in (int, float, bool) or fits
-            require(right, f"{', '.join(rules[name].theirs)} should be of type {kind.__name__}, not {value!r}")
+            kinds = NUMBERS.get(type(getattr(self.spec, name)), (type(value),))
+            fields = ", ".join(rules[name].theirs)
+            require(type(value) in kinds, f"{fields} should be of type {kinds[0].__name__}, not {value!r}")
         head = self._head(architecture, config["tie_word_embeddings"])
         return self.spec.but(**changes, head=head.value, n_classes=CLASSES.read(config)), head
 

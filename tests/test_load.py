@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,14 @@ def test_the_hub_is_asked_where_there_is_no_folder(tmp_path, monkeypatch):
 
     save_pretrained(tiny("gpt2"), tmp_path)
     asked = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **more: asked.append(name) or str(tmp_path))
+
+    def give(name, allow_patterns):
+        asked.append(name)
+        files = [load.CONFIG, load.WEIGHTS, load.INDEX, "model-00001-of-00002.safetensors", "pytorch_model.bin"]
+        assert [any(fnmatch(file, each) for each in allow_patterns) for file in files] == [True] * 4 + [False]
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", give)
     assert from_pretrained("someone/gpt2").spec.d_model == 16 and asked == ["someone/gpt2"]
 
 
@@ -256,6 +264,7 @@ def test_a_field_may_hold_anything(name, tmp_path):
 
 LLAMA = {
     "a kind of scaling that ours lack": ({"rope_type": "yarn", "factor": 2.0}, "rope_type is 'yarn', but ours are"),
+    "a rotary field that nobody knows": ({"partial_rotary_factor": 0.5}, "'default': partial_rotary_factor"),
     "a scaling without its factor": ({"rope_type": "linear"}, "a rope_type of 'linear' needs factor"),
 }  # fmt: skip
 

@@ -13,10 +13,10 @@ ROPE = {
     "linear": {"factor": 4.0},
     "dynamic": {"factor": 4.0},
     "llama3": {
-        "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16
+        "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64
     },
 }  # fmt: skip
-"""The kinds of scaling; with 16 positions llama3 leaves some frequencies alone, changes some and blends some."""
+"""The kinds of scaling; with 64 positions llama3 leaves some frequencies alone, changes some and blends some."""
 
 
 def config(rng: np.random.Generator, kind: str) -> dict[str, Any]:
