@@ -96,6 +96,13 @@ def test_a_stop_ends_its_row_and_no_other(model):
     assert contrastive_search(model, PROMPTS, 9, k=1, stop=[stop]) == until
 
 
+def test_rows_that_are_done_take_nothing_from_the_others(model):
+    how = {"filters": [RepetitionPenalty(3.0)], "stop": list(range(0, 30, 4))}
+    together = generate(model, PROMPTS, 12, **how)
+    assert len(together[0]) < len(together[2]), "the first row is to leave before the last"
+    assert together == [generate(model, [prompt], 12, **how)[0] for prompt in PROMPTS]
+
+
 def test_a_string_may_begin_in_one_token_and_end_in_another(model):
     free = generate(model, PROMPTS[:1], 9)[0]
     string = text(free[1:3])

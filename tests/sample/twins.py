@@ -57,7 +57,7 @@ def random_logits(rng: np.random.Generator) -> Tensor:
 
 def random_filter(name: str, rng: np.random.Generator):
     """One of ours, and theirs for the same number; the ends of its range come often."""
-    p = float(rng.choice([rng.uniform(0.01, 0.99), 0.5, 1e-6, 1 - 1e-6, 1.0]))
+    p = float(rng.choice([rng.uniform(0.01, 0.99), 0.5, 1e-9, 1 - 1e-6, 1.0]))
     t = float(rng.choice([rng.uniform(0.05, 5), 1.0, 1e-3, 1e3]))
     if name == "TopK":
         k = int(rng.choice([1, 2, rng.integers(1, 40), 1000]))
