@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lib import files
 from lib.layout import Head, Layout, layout_of, layouts
 from lib.shapes import require
 from lib.stack import Model
@@ -58,8 +59,11 @@ def from_pretrained(
 
 
 def save_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
-    """Write config.json and model.safetensors, for `transformers` to read. ValueError for what theirs cannot hold."""
-    from safetensors.torch import save_file
+    """Write config.json and model.safetensors, for `transformers` to read. ValueError for what theirs cannot hold.
+
+    Each file gets its name once it is whole.
+    """
+    from safetensors.torch import save
 
     layout = layout_of(model.spec)
     config, head = layout.write(model.spec)
@@ -71,8 +75,8 @@ def save_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     config["dtype"] = str(next(iter(theirs.values())).dtype).removeprefix("torch.")
-    (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(theirs, path / WEIGHTS, metadata={"format": "pt"})
+    files.put(path / WEIGHTS, save(theirs, metadata={"format": "pt"}))
+    files.put(path / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def _ours(

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib import files
 from lib.tokens.added import Added
 from lib.tokens.layout import Padding, Template, Truncation
 
@@ -30,18 +31,7 @@ STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlyS
 
 def save(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     """Write a tokenizer. The file gets its name once it is whole, so that a reader never sees half of one."""
-    path = Path(path)
-    text = json.dumps(content(tokenizer), ensure_ascii=False, indent=2)
-    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(half, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(half, path)
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
+    files.put(Path(path), json.dumps(content(tokenizer), ensure_ascii=False, indent=2).encode())
 
 
 def need(section: Any, key: str, where: str) -> Any:

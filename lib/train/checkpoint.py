@@ -24,7 +24,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lib.train import files
+from lib import files
 
 FORMAT = 1
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.train import files
+from lib import files
 
 Row = dict[str, float]
 

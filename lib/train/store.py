@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib import __version__
-from lib.train import checkpoint, files
+from lib import __version__, files
+from lib.train import checkpoint
 from lib.train.best import WEIGHTS, Best
 from lib.train.config import ConfigError, TrainConfig
 from lib.train.log import Board, Metrics, Row

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from lib.train import files, fit
+from lib import files
+from lib.train import fit
 from tests.train import small
 
 

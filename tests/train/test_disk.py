@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lib.train import files, fit
+from lib import files
+from lib.train import fit
 from tests.train import small
 
 pytestmark = pytest.mark.filterwarnings("ignore:Could not save", "ignore:This run could not save")

@@ -66,7 +66,7 @@ def test_without_a_folder_it_says_that_nothing_is_kept():
 
 
 def test_on_a_full_disk_it_says_that_it_could_not_be_saved(tmp_path, monkeypatch):
-    from lib.train import files
+    from lib import files
 
     def full(*arguments):
         raise OSError(28, os.strerror(28))

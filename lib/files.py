@@ -36,7 +36,7 @@ def put(path: Path, data: bytes) -> None:
     try:
         write(half, data)
         os.replace(half, path)
-    except OSError:
+    except BaseException:
         drop(half)
         raise
     sync(path.parent)
