@@ -1,10 +1,4 @@
-import os
-
 import pytest
-import torch
-
-if not torch.cuda.is_available():  # before lib.attention.flash_triton is imported: kernels then run on the CPU
-    os.environ["TRITON_INTERPRET"] = "1"
 
 from lib.checks import core
 

@@ -30,9 +30,16 @@ from lib.attention import core, masks, scores
 from lib.attention.flash import intervals
 from lib.attention.ops import flash
 from lib.attention.pattern import Pattern, name
+from lib.bootstrap import installed, old
 from lib.shapes import BGSD, BHTD, Mask, Score, require
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+def has_triton() -> bool:
+    """Whether the kernels can be imported here: they need Triton 3.4 or newer."""
+    return importlib.util.find_spec("triton") is not None and not old(installed("triton") or "3.4", "3.4")
+
+
+HAS_TRITON = has_triton()
 LEAST_CAPABILITY = (8, 0)
 """Compiled for 7.5, Triton gave our kernels no matrix instruction, and registers that spill."""
 TILE = 128
@@ -196,7 +203,7 @@ def _flash_lacks(r: Request) -> str | None:
 
 def _triton_lacks(r: Request) -> str | None:
     if not HAS_TRITON:
-        return "Triton is not installed: `pip install triton`, on Linux"
+        return "Triton 3.4 or newer is not installed: `pip install triton`, on Linux"
     if not (r.on_gpu or _interpreted(r)):
         return f"its kernels need a CUDA device, and q is on {r.q.device}"
     if r.q.dtype not in (torch.float16, torch.bfloat16, torch.float32):
@@ -244,7 +251,7 @@ def _flex_lacks(r: Request) -> str | None:
     if r.sinks is not None:
         return "flex_attention has no attention sinks"
     if r.on_gpu:
-        return None if HAS_TRITON else "it is compiled by Triton, which is not installed"
+        return None if HAS_TRITON else "it is compiled by Triton, and 3.4 or newer is not installed"
     if r.wants_gradient:
         return "on a CPU flex_attention has no backward, and a gradient is wanted: call it under torch.no_grad()"
     if r.q.dtype == torch.float64:

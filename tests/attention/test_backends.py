@@ -1,5 +1,6 @@
 """Which back end runs, what it says of the others, what is refused. That they agree: `verified.py`, and here."""
 
+import importlib.util
 from functools import partial
 
 import numpy as np
@@ -164,8 +165,14 @@ AUTO = {  # request -> the back end, and what is said of another
 }  # fmt: skip
 
 
+@pytest.fixture
+def with_triton(monkeypatch):
+    """Plans are made, and requests refused, without a look at Triton itself: so these tests run on any system."""
+    monkeypatch.setattr(backends, "HAS_TRITON", True)
+
+
 @pytest.mark.parametrize("name", AUTO)
-def test_auto_on_a_cpu(name, compiler):
+def test_auto_on_a_cpu(name, compiler, with_triton):
     make, taken, other, reason = AUTO[name]
     plan = make().plan("auto")
     assert plan.backend == taken and reason in plan.reasons[other], plan
@@ -195,7 +202,7 @@ def test_a_gradient_on_a_cpu_is_not_for_flex(learns, compiler):
         assert call().plan("auto").backend == ("sdpa" if learns == "sinks" else "flex")
 
 
-def test_auto_on_a_gpu(monkeypatch):
+def test_auto_on_a_gpu(monkeypatch, with_triton):
     window = and_masks(causal, sliding_window(256))
     plan = on_a_gpu(monkeypatch, requested(window, scores.alibi(2)), (9, 0)).plan("auto")
     assert (plan.backend, plan.reasons) == ("triton", {"triton": "taken"})
@@ -206,6 +213,13 @@ def test_auto_on_a_gpu(monkeypatch):
     for kind, reason in ((dict(dtype=torch.float64), "not torch.float64"), (dict(D=257), "at most 256 wide, not 257")):
         plan = on_a_gpu(monkeypatch, requested(causal, **kind), (9, 0)).plan("auto")
         assert plan.backend == "sdpa" and reason in plan.reasons["triton"]
+
+
+@pytest.mark.parametrize(("version", "serves"), [("3.3.1", False), ("3.4.0", True), ("3.7.1+git", True)])
+def test_the_kernels_need_a_triton_that_is_new_enough(monkeypatch, version, serves):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "triton")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    assert backends.has_triton() is serves
 
 
 def test_without_triton(monkeypatch):
@@ -315,13 +329,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_bad_input_is_said(message):
+def test_bad_input_is_said(message, with_triton):
     with pytest.raises(ValueError) as error:
         BAD[message]()
     assert all(piece in str(error.value) for piece in message.split(".*")), str(error.value)
 
 
-def test_triton_on_a_cpu_needs_its_interpreter(monkeypatch):
+def test_triton_on_a_cpu_needs_its_interpreter(monkeypatch, with_triton):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match=r"need a CUDA device, and q is on cpu.*backend='sdpa' can"):
         attention(Q, K, V, causal, backend="triton")

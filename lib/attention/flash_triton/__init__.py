@@ -8,14 +8,14 @@
     decode.py       one new token against a cache
 
 The interpreter runs a kernel on the CPU, one program after another, with NumPy; the variable must be set before this
-package is imported. ImportError where Triton is not installed.
+package is imported. ImportError where Triton is not installed or too old.
 """
 
 try:
-    import triton  # noqa: F401
+    from triton import knobs  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "lib.attention.flash_triton needs the package triton, which exists for Linux only: `pip install triton` there; "
+        "lib.attention.flash_triton needs Triton 3.4 or newer, for Linux only: `pip install 'triton>=3.4'` there; "
         "elsewhere use lib.attention.flash, the same in plain torch"
     ) from error
 
