@@ -79,7 +79,7 @@ def printed(program: str) -> str:
 
 
 def test_without_triton():
-    assert "pip install triton" in printed(WITHOUT_TRITON)
+    assert "pip install 'triton>=3.4'" in printed(WITHOUT_TRITON)
 
 
 def test_tensors_on_the_cpu_without_the_interpreter():
