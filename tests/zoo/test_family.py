@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lib.attention.masks import causal
 from lib.heads import OfSequence, OfTokens
-from lib.spec import get
-from lib.stack import Model
+from lib.spec import family, get
+from lib.stack import Model, Single
 from tests.zoo.bert import verified as bert
 from tests.zoo.distilbert import verified as distilbert
 from tests.zoo.gpt import verified as gpt
@@ -41,6 +42,26 @@ SIZES = {
 def test_the_published_model_has_its_parameters(name):
     with torch.device("meta"):
         assert sum(p.numel() for p in Model(get(name)).parameters()) == SIZES[name]
+
+
+DECODERS = [name for name, spec in family().items() if spec.mask is causal and spec.body is Single]
+"""The transformers of 2017, which also read a source, are tested in tests/zoo/transformer."""
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_future_token_changes_no_earlier_output(name):
+    spec = get(name)
+    n_groups = spec.n_groups and 2
+    model = Model(spec.but(n_vocab=20, n_positions=16, n_layers=2, d_model=32, d_ff=48, n_heads=4, n_groups=n_groups))
+    for p in model.eval().parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    ids = torch.randint(20, (3, 12))
+    before = model(ids)
+    for t in range(12):
+        changed = ids.clone()
+        changed[:, t] = (ids[:, t] + torch.randint(1, 20, (3,))) % 20
+        after = model(changed)
+        assert torch.equal(after[:, :t], before[:, :t]) and not torch.equal(after[:, t:], before[:, t:])
 
 
 def test_gpt2_begins_with_small_additions():
