@@ -51,7 +51,7 @@ def from_pretrained(
         raise ValueError(f"{path / CONFIG}: {error}") from None
     try:
         tensors = _tensors(path)
-        weights = _ours(model, tensors, layout, head, dtype or torch.get_default_dtype())
+        weights = parameters(model, tensors, layout, head, dtype or torch.get_default_dtype())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     model.load_state_dict(weights, assign=True)
@@ -79,10 +79,10 @@ def save_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
     files.put(path / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def _ours(
+def parameters(
     model: Model, tensors: Mapping[str, Any], layout: Layout, head: Head, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """The parameters of ours, out of their tensors."""
+    """The parameters of ours, out of their tensors: name -> a function that reads it. ValueError for what is wrong."""
     shapes = model.state_dict()
     places = layout.match([*shapes], head)
     bare = not any(name.startswith(layout.prefix) for name in tensors)
@@ -96,7 +96,7 @@ def _ours(
         expected = tuple(parts[0][1].write([shapes[mine] for mine, _ in parts]).shape)
         tensor = tensors[found[name]]()
         fits = tuple(tensor.shape) == expected
-        require(fits, f"{name} has the shape {tuple(tensor.shape)}; by config.json it is {expected}")
+        require(fits, f"{name} has the shape {tuple(tensor.shape)}; as the model is described it is {expected}")
         require(tensor.is_floating_point(), f"{name} holds {tensor.dtype}, not floating-point numbers")
         for mine, how in parts:
             weights[mine] = how.read(tensor).to(dtype, copy=True, memory_format=torch.contiguous_format)
