@@ -11,9 +11,10 @@ single numbers; `dense` calls it once with four axes, and the answer is the tabl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lib.shapes import BHTS, BS, BT, Mask, require
@@ -93,9 +94,16 @@ class documents:
     """Several documents packed in a row do not see each other: ids[b, q] == ids[b, k]. ids: (B, T), whole numbers."""
 
     ids: BT
+    runs: BT | None = field(init=False)
+    """int32: the documents numbered in the order in which they stand. None where an id comes back after another one."""
 
     def __post_init__(self):
-        object.__setattr__(self, "ids", _table(self.ids, 2, "ids (B, T)"))
+        ids = _table(self.ids, 2, "ids (B, T)")
+        changes = ids.diff(dim=1) != 0
+        in_one_piece = bool(((ids.sort(1).values.diff(dim=1) != 0).sum(1) == changes.sum(1)).all())
+        object.__setattr__(self, "ids", ids)
+        runs = F.pad(changes.cumsum(1, dtype=torch.int32), (1, 0)) if in_one_piece else None
+        object.__setattr__(self, "runs", runs)
 
     def __call__(self, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return self.ids[b, q] == self.ids[b, k]

@@ -49,8 +49,8 @@ class Pattern:
     ) -> Pattern | str:
         """The pattern of a mask and a score from masks.py and scores.py; a str that says why, where there is none.
 
-        ValueError where the mask holds too few numbers. What is asked of documents and of a cache's positions depends
-        on the numbers in them: on a GPU, the processor waits for those.
+        ValueError where the mask holds too few numbers. What is asked of a cache's positions depends on the
+        numbers in them: on a GPU, the processor waits for those.
         """
         try:
             shift = _shift(mask, B, T, S)
@@ -82,7 +82,10 @@ def _narrowed(p: Pattern, mask: Mask, B: int, T: int, S: int, device: torch.devi
     if isinstance(mask, masks.documents):
         if T != S or p.shift != 0:
             raise _Inexpressible("documents: only where queries and keys stand at the same positions, all of them new")
-        return replace(p, documents=_runs(_rows(mask.ids, B, T).to(device), p.documents))
+        if mask.runs is None:
+            raise _Inexpressible("documents: an id comes back after another, but each document must stand in one piece")
+        runs = _rows(mask.runs, B, T).to(device)
+        return replace(p, documents=runs if p.documents is None else _finer(runs, p.documents))
     if isinstance(mask, masks.and_masks):
         for one in mask.masks:
             p = _narrowed(p, one, B, T, S, device)
@@ -123,15 +126,9 @@ def _shift(f: Mask | Score, B: int, T: int, S: int) -> int:
     return shift
 
 
-def _runs(ids: BT, before: BT | None) -> BT:
-    """Documents numbered in the order in which they stand, a new number wherever `ids` or `before` changes."""
-    apart = ids.sort(1).values.diff(dim=1) != 0  # between one id and the next
-    changes = ids.diff(dim=1) != 0
-    if not bool((apart.sum(1) == changes.sum(1)).all()):
-        raise _Inexpressible("documents: an id comes back after another, but each document must stand in one piece")
-    if before is not None:
-        changes |= before.diff(dim=1) != 0
-    return F.pad(changes.cumsum(1, dtype=torch.int32), (1, 0))
+def _finer(runs: BT, others: BT) -> BT:
+    """Documents with a new number wherever either numbering changes."""
+    return F.pad(((runs.diff(dim=1) != 0) | (others.diff(dim=1) != 0)).cumsum(1, dtype=torch.int32), (1, 0))
 
 
 def _rows(table: Tensor, *sizes: int) -> Tensor:
