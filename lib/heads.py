@@ -7,6 +7,7 @@ A head is a value of a specification's slot `head`: built as head(spec), called 
     TiedLM, LM, CappedLM                            the next token at each position
     MaskedLM, NextSentence, Pretraining             what BERT is trained on
     Pool, OfSequence, OfTokens, Span                what BERT is used for
+    OfPrefixes                                      a text's class from a model that reads forwards
 
 A model that was trained with one head goes on with another by `model.head = OfSequence(model.spec)`.
 """
@@ -148,6 +149,21 @@ class OfTokens(nn.Module):
 
     def forward(self, y: BTC, table: Tensor) -> Tensor:
         return self.out(self.drop(y))  # B T n_classes
+
+
+class OfPrefixes(nn.Module):
+    """logits = out(y): spec.n_classes numbers for the text up to each position, and no bias.
+
+    The last token has seen the whole text, so a text's are logits[range(B), lengths - 1]; padding behind it is unseen.
+    A. Radford et al. (2018), "Improving Language Understanding by Generative Pre-Training", section 3.2.
+    """
+
+    def __init__(self, spec: Spec):
+        super().__init__()
+        self.out = nn.Linear(spec.d_model, spec.n_classes, bias=False)
+
+    def forward(self, y: BTC, table: Tensor) -> Tensor:
+        return self.out(y)  # B T n_classes
 
 
 class Span(nn.Module):

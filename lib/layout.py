@@ -1,6 +1,7 @@
 """How the library `transformers` writes down a model of ours: a table for each kind, read in both directions.
 
-A file of lib/zoo registers a `Layout` beside its specification. lib/load.py reads folders by it, and writes them.
+A file of lib/zoo registers a `Layout` beside its specification. lib/load.py reads folders by it, and lib/save.py
+writes them.
 
     fields      ours -> theirs, in config.json. A name, several names that must agree, or a `Rule` of two functions
     keys        (ours, theirs, how) for modules: "blocks.{}.mix.q", "transformer.h.{}.attn.c_attn", columns(0, 3)
@@ -57,6 +58,10 @@ def columns(i: int, n: int) -> How:
 def rows_from(n: int) -> How:
     """A table whose first n rows are never looked up; written as zeros."""
     return How(lambda t: t[n:], lambda parts: torch.cat([parts[0].new_zeros(n, *parts[0].shape[1:]), parts[0]]))
+
+
+OLDER = {"gamma": "weight", "beta": "bias"}
+"""What the parameters of norms are called in checkpoints of 2018 and 2019, which were made by TensorFlow."""
 
 
 def within(ours: str, theirs: str, keys: Keys) -> Keys:

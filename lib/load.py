@@ -1,7 +1,8 @@
-"""Folders of the library `transformers`, in both directions: config.json and safetensors.
+"""Folders of the library `transformers`, in both directions: config.json, safetensors, tokenizer.json.
 
     model = from_pretrained("folder")                          our model, with their weights
-    save_pretrained(model, "folder")                           AutoModelForCausalLM.from_pretrained("folder") reads it
+    tokenizer = tokenizer_of("folder")                         our tokenizer, from their file
+    save_pretrained(model, "folder", tokenizer)                AutoModelForCausalLM and AutoTokenizer read it
 
 Loading gives each parameter of ours exactly one value; each tensor of theirs is used, or listed as one that carries
 nothing (`Layout.dropped`); shapes are equal; an unknown field of config.json is an error. Pickled weights are refused:
@@ -19,12 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib import files
-from lib.layout import Head, Layout, layout_of, layouts
+from lib.layout import OLDER, Head, Layout, layouts
+from lib.save import CONFIG, INDEX, TOKENIZER, WEIGHTS, save_pretrained
 from lib.shapes import require
 from lib.stack import Model
+from lib.tokens import load as tokens
+from lib.tokens.base import Tokenizer
 
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+__all__ = ["from_pretrained", "parameters", "save_pretrained", "tokenizer_of"]
+
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -36,7 +40,7 @@ def from_pretrained(
     architecture: the class in `transformers` whose head is wanted, "BertModel"; what config.json says if None.
     dtype: of the parameters; torch's default if None.
     """
-    path = Path(folder) if os.path.isdir(folder) else _download(os.fspath(folder))
+    path = Path(folder) if os.path.isdir(folder) else _download(os.fspath(folder), CONFIG, "*.safetensors", INDEX)
     config = _json(path / CONFIG)
     try:
         kind, known = config.get("model_type"), layouts()
@@ -58,25 +62,12 @@ def from_pretrained(
     return model.eval()
 
 
-def save_pretrained(model: Model, folder: str | os.PathLike[str]) -> None:
-    """Write config.json and model.safetensors, for `transformers` to read. ValueError for what theirs cannot hold.
-
-    Each file gets its name once it is whole.
-    """
-    from safetensors.torch import save
-
-    layout = layout_of(model.spec)
-    config, head = layout.write(model.spec)
-    ours = model.state_dict()
-    theirs = {
-        layout.name(name, head): parts[0][1].write([ours[mine] for mine, _ in parts]).contiguous()
-        for name, parts in layout.match([*ours], head).items()
-    }
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    config["dtype"] = str(next(iter(theirs.values())).dtype).removeprefix("torch.")
-    files.put(path / WEIGHTS, save(theirs, metadata={"format": "pt"}))
-    files.put(path / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+def tokenizer_of(folder: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer in a folder, or in a repository of the Hugging Face hub: its tokenizer.json."""
+    path = Path(folder) if os.path.isdir(folder) else _download(os.fspath(folder), TOKENIZER)
+    there = (path / TOKENIZER).is_file()
+    require(there, f"{path / TOKENIZER} is not there; `transformers` writes it with tokenizer.save_pretrained(folder)")
+    return tokens.load(path / TOKENIZER)
 
 
 def parameters(
@@ -86,7 +77,13 @@ def parameters(
     shapes = model.state_dict()
     places = layout.match([*shapes], head)
     bare = not any(name.startswith(layout.prefix) for name in tensors)
-    found = {layout.prefix + name if bare and name not in places else name: name for name in tensors}
+    found: dict[str, str] = {}
+    for name in tensors:
+        module, _, leaf = name.rpartition(".")
+        new = f"{module}.{OLDER[leaf]}" if leaf in OLDER else name
+        new = layout.prefix + new if bare and new not in places else new
+        require(new not in found, f"{found.get(new)} and {name} are one tensor, under an old name and a new one")
+        found[new] = name
     missing = [name for name in places if name not in found]
     extra = [name for name in found if name not in places and not layout.drops(name)]
     require(not missing, f"{len(missing)} tensors are missing: {_some(missing)}")
@@ -156,12 +153,12 @@ def _json(file: Path) -> dict[str, Any]:
     return found
 
 
-def _download(name: str) -> Path:
-    """A repository of the hub, in the cache that `transformers` uses too."""
+def _download(name: str, *patterns: str) -> Path:
+    """Some files of a repository of the hub, in the cache that `transformers` uses too."""
     try:
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors", INDEX]))
+        return Path(snapshot_download(name, allow_patterns=[*patterns]))
     except (ImportError, ValueError, OSError) as error:  # what the hub raises for no such name and for no network
         raise ValueError(f"{name} is no folder here, and the hub did not give it: {error}") from None
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lib.attention.masks import padding
+from lib.heads import OfPrefixes
 from lib.layout import layouts
 from lib.load import from_pretrained
 from lib.stack import Model
@@ -140,6 +141,8 @@ def error(architecture: str, config: Mapping[str, Any], rng: np.random.Generator
         keep: list[Tensor] = []
         y = ours(ids, kinds, padding(lengths), keep=keep)
         y = [*y] if isinstance(y, tuple) else [y]
+        if isinstance(ours.head, OfPrefixes):
+            y = [y[0][torch.arange(B), lengths - 1]]
         return [*counted(keep), *counted(y), *([loss(y, told)] if loss else [])]
 
     def reference() -> list[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lib.heads import LM, States, TiedLM
+from lib.heads import LM, OfPrefixes, States, TiedLM
 from lib.layout import ACTS, Head, Layout, Rule, one_of, register
 from lib.spec import add
 from lib.stack import Model, PreNorm, normal
@@ -45,6 +45,7 @@ names = ("embed.tokens", "transformer.wte"), ("embed.pos", "transformer.wpe"), (
 heads = (
     Head("GPT2LMHeadModel", TiedLM, tied=True),
     Head("GPT2LMHeadModel", LM, (("out", "lm_head"),), tied=False),
+    Head("GPT2ForSequenceClassification", OfPrefixes, (("out", "score"),)),
     Head("GPT2Model", States),
 )
 layout = register(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import nn
 
-from lib.heads import LM, States, TiedLM
+from lib.heads import LM, OfPrefixes, States, TiedLM
 from lib.layers.embed import nothing, rotary, stretched
 from lib.layers.ff import Gated
 from lib.layers.pos import llama3
@@ -47,8 +47,8 @@ keys = (
 heads = (
     Head("LlamaForCausalLM", LM, (("out", "lm_head"),), tied=False),
     Head("LlamaForCausalLM", TiedLM, tied=True),
-    Head("LlamaModel", States),
-)
+    Head("LlamaForSequenceClassification", OfPrefixes, (("out", "score"),)), Head("LlamaModel", States),
+)  # fmt: skip
 layout = register(
     Layout(
         "llama", llama, "LlamaModel", "model.", fields, keys, heads, fixed={"rope_interleaved": False},

@@ -23,7 +23,7 @@ def config(rng: np.random.Generator, kind: str) -> dict[str, Any]:
     n_groups, share, half, n_layers, d_ff, n_vocab = rng.integers([1, 1, 2, 1, 1, 3], [4, 4, 5, 4, 9, 12]).tolist()
     n_heads, biased = n_groups * share, bool(rng.integers(2))
     return {
-        "vocab_size": n_vocab, "hidden_size": 2 * half * n_heads, "num_hidden_layers": n_layers,
+        "vocab_size": n_vocab, "pad_token_id": 0, "hidden_size": 2 * half * n_heads, "num_hidden_layers": n_layers,
         "num_attention_heads": n_heads, "num_key_value_heads": n_groups, "intermediate_size": d_ff,
         "rms_norm_eps": float(rng.choice([1e-6, 0.1])), "tie_word_embeddings": bool(rng.integers(2)),
         "attention_bias": biased, "mlp_bias": biased,
@@ -34,7 +34,9 @@ def config(rng: np.random.Generator, kind: str) -> dict[str, Any]:
 
 def claims_of(kind: str) -> list:
     name = "llama" if kind == "default" else f"llama, {kind} scaling"
-    heads = ("LlamaModel", "LlamaForCausalLM") if kind == "default" else ("LlamaForCausalLM",)
+    heads = ("LlamaForCausalLM",)
+    if kind == "default":
+        heads = ("LlamaModel", "LlamaForSequenceClassification", *heads)
     return claims(name, lambda rng: config(rng, kind), heads, cached=kind != "dynamic")
 
 
