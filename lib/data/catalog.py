@@ -252,6 +252,19 @@ _ENTRIES = [
         note="a stream: read as much as you need, nothing is kept",
     ),
     Entry(
+        "HuggingFaceFW/fineweb-edu",
+        what="English web text chosen for schooling, 10 billion tokens of it, streamed",
+        licence="ODC-By 1.0",
+        hub=Hub(
+            "HuggingFaceFW/fineweb-edu",
+            "87f09149ef4734204d70ed1d046ddc9ca3f2b8f9",
+            (Split("train", 0),),  # rows of a stream are not counted
+            config="sample-10BT",
+            streaming=True,
+        ),
+        note="a stream: read as much as you need, nothing is kept",
+    ),
+    Entry(
         "course/resnet-cifar10",
         what="weights of chapter 21's residual network, trained on CIFAR-10, 1.2M parameters, safetensors",
         licence="Apache-2.0",
