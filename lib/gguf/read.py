@@ -1,0 +1,136 @@
+"""A model and its tokenizer out of one GGUF file, as llama.cpp's converter writes them.
+
+    model = from_gguf("SmolLM2-135M-Instruct.Q4_1.gguf")            float32, 4 bytes a parameter, whatever the file has
+    model = from_gguf(path, attend=lib.attention.backends.attention)    with another value in a slot
+    tokenizer = tokenizer_of(path)
+
+The file is read where it lies, and tensor by tensor becomes numbers again, so that the only whole copy is the model. A
+GGUF file is data and never code. Every problem is a ValueError that names the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.gguf.names import FACTORS, LAYOUTS, WORDS, placed
+from lib.load import parameters
+from lib.shapes import require
+from lib.stack import Model
+from lib.tokens.added import Added
+from lib.tokens.bpe import BPE
+from lib.tokens.layout import Template
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader, ReaderField, ReaderTensor
+
+ASIDE = ("GGUF.", "general.", "tokenizer.", "quantize.")
+"""Where keys begin that change no number which the model computes."""
+CONTROL, USER_DEFINED = 3, 4
+"""Of tokenizer.ggml.token_type: tokens that no text gives by other rules, of which decoding leaves out the former."""
+
+
+def from_gguf(path: str | os.PathLike[str], dtype: torch.dtype | None = None, **changes: Any) -> Model:
+    """The model in a file, in evaluation mode. dtype: of the parameters; torch's default if None.
+
+    changes: of its specification, such as attend=attention.
+    """
+    with _opened(path) as reader:
+        kind, config = _described(reader)
+        layout = LAYOUTS[kind]
+        spec, head = layout.read(config, kind)
+        with torch.device("meta"):
+            model = Model(spec.but(**changes))
+        tensors = {tensor.name: lambda tensor=tensor: _numbers(tensor) for tensor in reader.tensors}
+        weights = parameters(model, tensors, placed(layout, spec), head, dtype or torch.get_default_dtype())
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def tokenizer_of(path: str | os.PathLike[str]) -> BPE:
+    """The byte-level BPE in a file."""
+    with _opened(path) as reader:
+        told = {
+            key.removeprefix("tokenizer.ggml."): field for key, field in reader.fields.items() if "tokenizer.ggml" in key
+        }
+        model, pre = (_value(told[name]) if name in told else None for name in ("model", "pre"))
+        require(model == "gpt2", f"tokenizer.ggml.model is {model!r}, but ours is 'gpt2', which is byte-level BPE")
+        require(pre in WORDS, f"tokenizer.ggml.pre is {pre!r}, but ours are {', '.join(map(repr, WORDS))}")
+        lacking = [name for name in ("tokens", "merges", "token_type") if name not in told]
+        require(not lacking, f"it lacks {', '.join(f'tokenizer.ggml.{name}' for name in lacking)}")
+        pieces, merges, types = (told[name].contents() for name in ("tokens", "merges", "token_type"))
+        specials = [
+            Added(piece, special=type == CONTROL)
+            for piece, type in zip(pieces, types, strict=True)
+            if type in (CONTROL, USER_DEFINED)
+        ]
+        pairs = [(a, b) for a, _, b in (merge.partition(" ") for merge in merges)]
+        splits, whole = WORDS[pre]
+        before, behind = (_around(told, name, pieces, name == "bos" and whole) for name in ("bos", "eos"))
+        template = Template(f"{before} $A {behind}", f"{before} $A {behind} {before} $B {behind}")
+        return BPE(
+            pieces, pairs, splits=splits, ignore_merges=whole, partial=True, specials=specials, template=template
+        )
+
+
+def _around(told: dict[str, ReaderField], name: str, pieces: list[str], unless_told: bool) -> str:
+    """The token that the file wants at the beginning (bos) or the end (eos) of each text, "" for none."""
+    flag, id = told.get(f"add_{name}_token"), told.get(f"{name}_token_id")
+    wanted = unless_told if flag is None else _value(flag)
+    require(not wanted or id is not None, f"it wants a token {name} around each text, but has no {name}_token_id")
+    return pieces[_value(id)] if wanted and id is not None else ""
+
+
+def _described(reader: GGUFReader) -> tuple[str, dict[str, Any]]:
+    """The architecture, and what `Layout.read` needs to know of a model."""
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    kind = _value(reader.fields["general.architecture"]) if "general.architecture" in reader.fields else None
+    require(kind in LAYOUTS, f"general.architecture is {kind!r}, but there are layouts of {', '.join(LAYOUTS)}")
+    config = {key: _value(field) for key, field in reader.fields.items() if not key.startswith(ASIDE)}
+    if "token_embd.weight" in tensors:
+        config.setdefault(f"{kind}.vocab_size", int(tensors["token_embd.weight"].shape[-1]))
+    if FACTORS in tensors:
+        config[FACTORS] = tuple(_numbers(tensors[FACTORS]).tolist())
+    return kind, config | {"tie_word_embeddings": "output.weight" not in tensors}
+
+
+def _value(field: ReaderField) -> Any:
+    """What a key of the metadata holds; of a float32 the shortest number that it is, 1e-05 and not 9.99999974e-06."""
+    value = field.contents()
+    return float(str(np.float32(value))) if isinstance(value, float) and field.parts[-1].itemsize == 4 else value
+
+
+def _numbers(tensor: ReaderTensor) -> Tensor:
+    """A tensor's numbers, in float32."""
+    from gguf.quants import dequantize
+
+    try:
+        values = dequantize(tensor.data, tensor.tensor_type)
+    except NotImplementedError:
+        raise ValueError(f"{tensor.name} is of the type {tensor.tensor_type.name}, which `gguf` does not read") from None
+    return torch.from_numpy(np.require(values, requirements=["W", "E"]))  # in memory: copied where it was the file's
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[GGUFReader]:
+    """The file, and its name before whatever is wrong with it."""
+    from gguf import GGUFReader
+
+    name = os.fspath(path)
+    require(os.path.isfile(name), f"{name} is no file: give the path of a GGUF file")
+    try:
+        with open(name, "rb") as file:
+            require(file.read(4) == b"GGUF", "its first four bytes are not GGUF, so it is no such file")
+        try:
+            reader = GGUFReader(name)
+        except (ValueError, LookupError, OverflowError, UnicodeDecodeError) as error:
+            raise ValueError(f"it is not whole ({error}): fetch it again") from None
+        yield reader
+    except (ValueError, TypeError, LookupError, ZeroDivisionError) as error:  # a key may hold anything
+        raise ValueError(f"{name}: {error}") from None
