@@ -5,9 +5,10 @@
     places = placed(layout, spec).match([*parameters], head)    its tensors -> parameters of ours, and how they are laid
 
 Two things that the file keeps elsewhere stand in `config` too: tie_word_embeddings, true where the file has no tensor
-output.weight; and the tensor rope_freqs.weight of Llama 3.1, as a tuple. The specification of the format: docs/gguf.md
-in ggml-org/ggml; the names: gguf-py/gguf/constants.py in ggml-org/llama.cpp; what is turned: convert_hf_to_gguf.py there,
-`permute` for llama, and the classes GPT2Model and LlamaModel.
+output.weight; and the tensor rope_freqs.weight of Llama 3.1, as a tuple.
+
+Sources: docs/gguf.md in ggml-org/ggml is the specification of the format. In ggml-org/llama.cpp the names stand in
+gguf-py/gguf/constants.py, and what is turned in convert_hf_to_gguf.py: `permute`, and the models for llama and gpt2.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""Llama 3's words, from the authors' published tokenizer.py: numbers in threes, line ends with the signs before them."""
+"""Llama 3's words, from the authors' published tokenizer.py: digits in threes, line ends with the signs before them."""
 
 WORDS: dict[str, tuple[tuple[str, ...], bool]] = {
     "gpt-2": ((GPT2,), False),
@@ -41,7 +42,9 @@ WORDS: dict[str, tuple[tuple[str, ...], bool]] = {
     "llama-bpe": ((LLAMA3,), True),
 }
 """tokenizer.ggml.pre -> the patterns that cut words, and whether a word that is a piece stays whole; see lib.tokens.bpe.
-As src/llama-vocab.cpp in ggml-org/llama.cpp has them; those with whole words begin a text with bos unless told not to."""
+
+As in src/llama-vocab.cpp of ggml-org/llama.cpp. Where words stay whole, a text begins with bos unless the file says no.
+"""
 
 
 # --- how a tensor is laid out ----------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from lib.tokens.layout import Template
 if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderField, ReaderTensor
 
+TOKENIZER = "tokenizer.ggml."
 ASIDE = ("GGUF.", "general.", "tokenizer.", "quantize.")
 """Where keys begin that change no number which the model computes."""
 CONTROL, USER_DEFINED = 3, 4
@@ -56,48 +57,51 @@ def from_gguf(path: str | os.PathLike[str], dtype: torch.dtype | None = None, **
 def tokenizer_of(path: str | os.PathLike[str]) -> BPE:
     """The byte-level BPE in a file."""
     with _opened(path) as reader:
-        told = {
-            key.removeprefix("tokenizer.ggml."): field for key, field in reader.fields.items() if "tokenizer.ggml" in key
-        }
-        model, pre = (_value(told[name]) if name in told else None for name in ("model", "pre"))
-        require(model == "gpt2", f"tokenizer.ggml.model is {model!r}, but ours is 'gpt2', which is byte-level BPE")
-        require(pre in WORDS, f"tokenizer.ggml.pre is {pre!r}, but ours are {', '.join(map(repr, WORDS))}")
-        lacking = [name for name in ("tokens", "merges", "token_type") if name not in told]
-        require(not lacking, f"it lacks {', '.join(f'tokenizer.ggml.{name}' for name in lacking)}")
-        pieces, merges, types = (told[name].contents() for name in ("tokens", "merges", "token_type"))
+        told = {key.removeprefix(TOKENIZER): value for key, value in _told(reader) if key.startswith(TOKENIZER)}
+        kind, pre = told.get("model"), str(told.get("pre"))
+        require(kind == "gpt2", f"{TOKENIZER}model is {kind!r}, but ours is 'gpt2', which is byte-level BPE")
+        require(pre in WORDS, f"{TOKENIZER}pre is {pre!r}, but ours are {', '.join(map(repr, WORDS))}")
+        lacking = [TOKENIZER + name for name in ("tokens", "merges", "token_type") if name not in told]
+        require(not lacking, f"it lacks {', '.join(lacking)}")
+        pieces, (splits, whole) = told["tokens"], WORDS[pre]
         specials = [
-            Added(piece, special=type == CONTROL)
-            for piece, type in zip(pieces, types, strict=True)
-            if type in (CONTROL, USER_DEFINED)
+            Added(piece, special=kind == CONTROL)
+            for piece, kind in zip(pieces, told["token_type"], strict=True)
+            if kind in (CONTROL, USER_DEFINED)
         ]
-        pairs = [(a, b) for a, _, b in (merge.partition(" ") for merge in merges)]
-        splits, whole = WORDS[pre]
-        before, behind = (_around(told, name, pieces, name == "bos" and whole) for name in ("bos", "eos"))
+        merges = [(a, b) for a, _, b in (merge.partition(" ") for merge in told["merges"])]
+        before, behind = _around(told, "bos", whole), _around(told, "eos", False)
         template = Template(f"{before} $A {behind}", f"{before} $A {behind} {before} $B {behind}")
-        return BPE(
-            pieces, pairs, splits=splits, ignore_merges=whole, partial=True, specials=specials, template=template
-        )
+        choices: dict[str, Any] = {"splits": splits, "ignore_merges": whole, "partial": True}
+        return BPE(pieces, merges, **choices, specials=specials, template=template)
 
 
-def _around(told: dict[str, ReaderField], name: str, pieces: list[str], unless_told: bool) -> str:
+def _around(told: dict[str, Any], name: str, unless_told: bool) -> str:
     """The token that the file wants at the beginning (bos) or the end (eos) of each text, "" for none."""
-    flag, id = told.get(f"add_{name}_token"), told.get(f"{name}_token_id")
-    wanted = unless_told if flag is None else _value(flag)
-    require(not wanted or id is not None, f"it wants a token {name} around each text, but has no {name}_token_id")
-    return pieces[_value(id)] if wanted and id is not None else ""
+    if not told.get(f"add_{name}_token", unless_told):
+        return ""
+    id = told.get(f"{name}_token_id", -1)
+    require(0 <= id < len(told["tokens"]), f"it wants a token {name} at each text, but its {name}_token_id is {id}")
+    return told["tokens"][id]
 
 
 def _described(reader: GGUFReader) -> tuple[str, dict[str, Any]]:
     """The architecture, and what `Layout.read` needs to know of a model."""
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
-    kind = _value(reader.fields["general.architecture"]) if "general.architecture" in reader.fields else None
+    tensors, told = {tensor.name: tensor for tensor in reader.tensors}, dict(_told(reader))
+    kind = str(told.get("general.architecture"))
     require(kind in LAYOUTS, f"general.architecture is {kind!r}, but there are layouts of {', '.join(LAYOUTS)}")
-    config = {key: _value(field) for key, field in reader.fields.items() if not key.startswith(ASIDE)}
+    config = {key: value for key, value in told.items() if not key.startswith(ASIDE)}
     if "token_embd.weight" in tensors:
         config.setdefault(f"{kind}.vocab_size", int(tensors["token_embd.weight"].shape[-1]))
     if FACTORS in tensors:
         config[FACTORS] = tuple(_numbers(tensors[FACTORS]).tolist())
     return kind, config | {"tie_word_embeddings": "output.weight" not in tensors}
+
+
+def _told(reader: GGUFReader) -> Iterator[tuple[str, Any]]:
+    """The keys of the metadata, and what each holds."""
+    for key, field in reader.fields.items():
+        yield key, _value(field)
 
 
 def _value(field: ReaderField) -> Any:
@@ -113,7 +117,8 @@ def _numbers(tensor: ReaderTensor) -> Tensor:
     try:
         values = dequantize(tensor.data, tensor.tensor_type)
     except NotImplementedError:
-        raise ValueError(f"{tensor.name} is of the type {tensor.tensor_type.name}, which `gguf` does not read") from None
+        kind = tensor.tensor_type.name
+        raise ValueError(f"{tensor.name} is of the type {kind}, which `gguf` does not read") from None
     return torch.from_numpy(np.require(values, requirements=["W", "E"]))  # in memory: copied where it was the file's
 
 

@@ -17,7 +17,7 @@ from lib.gguf import from_gguf, tokenizer_of
 from lib.gguf.names import LAYOUTS, neighbouring, placed, rows
 from lib.heads import LM, TiedLM
 from lib.layers.embed import stretched
-from lib.layers.pos import dynamic, linear, llama3
+from lib.layers.pos import dynamic, linear
 from lib.layout import layout_of
 from lib.sample import generate
 from lib.spec import diff, get
@@ -90,7 +90,7 @@ def test_a_description_and_back(spec):
 
 def test_what_a_file_has_no_words_for():
     for change in ({"turn": stretched(dynamic(4.0, 8))}, {"bias": True}, {"act": torch.relu}):
-        with pytest.raises(ValueError, match="cannot hold this model|has no name for"):
+        with pytest.raises(ValueError, match=r"cannot hold this model|has no name for"):
             LAYOUTS["llama"].write(get("llama").but(**change))
 
 
@@ -151,10 +151,10 @@ def test_tokens_around_a_text(tmp_path):
     [
         ({"model": "llama"}, "tokenizer.ggml.model is 'llama', but ours is 'gpt2'"),
         ({"pre": "falcon"}, "tokenizer.ggml.pre is 'falcon', but ours are 'gpt-2'"),
-        ({"pre": None}, "tokenizer.ggml.pre is None"),
+        ({"pre": None}, "tokenizer.ggml.pre is 'None'"),
         ({"merges": None}, "it lacks tokenizer.ggml.merges"),
-        ({"add_bos_token": True}, "has no bos_token_id"),
-        ({"add_bos_token": True, "bos_token_id": 10**6}, "out of range"),
+        ({"add_bos_token": True}, "its bos_token_id is -1"),
+        ({"add_bos_token": True, "bos_token_id": 10**6}, "its bos_token_id is 1000000"),
         ({"token_type": [1, 1, 1]}, "zip"),
         ({"merges": ["nowhere to"]}, "nowhere"),
     ],
@@ -176,7 +176,6 @@ def changed(tmp_path, metadata=(), tensors=(), kind="llama") -> Path:
     return tmp_path / "m.gguf"
 
 
-LLAMA3 = torch.ones(4)
 WRONG = {
     "another width": ({"llama.embedding_length": 64}, {}, "a head is .* wide"),
     "no width": ({"llama.embedding_length": None}, {}, "it lacks llama.embedding_length"),
@@ -208,7 +207,7 @@ def test_what_is_wrong_with_a_model_is_said(what, tmp_path):
 
 def test_other_architectures(tmp_path):
     files.write(tmp_path / "m.gguf", "falcon", {}, {"token_embd.weight": torch.ones(4, 4)})
-    with pytest.raises(ValueError, match="m.gguf: general.architecture is 'falcon', but there are layouts of llama"):
+    with pytest.raises(ValueError, match=r"m.gguf: general.architecture is 'falcon', but there are layouts of llama"):
         from_gguf(tmp_path / "m.gguf")
 
 
@@ -229,7 +228,7 @@ def test_a_file_that_is_cut_off_anywhere(tmp_path):
     short = tmp_path / "short.gguf"
     for size in [*range(4, 700, 13), *range(700, len(whole), 5000), len(whole) - 1]:
         short.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match="short.gguf: it is not whole .* fetch it again"):
+        with pytest.raises(ValueError, match=r"short.gguf: it is not whole .* fetch it again"):
             from_gguf(short)
 
 
@@ -243,7 +242,7 @@ def test_numbers_that_cannot_be_read(tmp_path):
     for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
         step()
     writer.close()
-    with pytest.raises(ValueError, match="output_norm.weight is of the type I8, which `gguf` does not read"):
+    with pytest.raises(ValueError, match=r"output_norm.weight is of the type I8, which `gguf` does not read"):
         from_gguf(tmp_path / "m.gguf")
 
 

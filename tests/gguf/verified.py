@@ -25,15 +25,16 @@ from tests.tokens.verified import share
 ALL = TEXTS + shuffled(200)
 IDS = torch.tensor([[5, 3, 9, 2, 7, 16, 31], [4, 11, 6, 0, 0, 8, 30]])
 
-LLAMA3 = {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+LINEAR = {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0}
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}  # fmt: skip
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, tied": ("llama", {"tie_word_embeddings": True, "rms_norm_eps": 1e-3}),
     "llama, a head for each key": ("llama", {"num_key_value_heads": 4}),
-    "llama, linear scaling": ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 4.0}}),
-    "llama, llama3 scaling": (
-        "llama",
-        {"hidden_size": 64, "rope_parameters": {"rope_type": "llama3", "rope_theta": 500000.0, **LLAMA3}},
-    ),
+    "llama, linear scaling": ("llama", {"rope_parameters": LINEAR}),
+    "llama, llama3 scaling": ("llama", {"rope_parameters": LLAMA3, "hidden_size": 64}),
     "gpt2": ("gpt2", {"layer_norm_epsilon": 1e-3}),
     "gpt2, a table of its own for the logits": ("gpt2", {"tie_word_embeddings": False}),
 }

@@ -1,7 +1,6 @@
 """What holds for every notebook of the course."""
 
 import ast
-import re
 
 import nbformat
 import pytest
@@ -10,7 +9,7 @@ from nbfiles import every, prepare
 from outputs import LIMIT, excused
 from sync import differences
 
-from lib import ROOT
+from lib import ROOT, data
 from lib.checks.core import diagnose
 from lib.checks.declare import exercises, find
 from lib.runner import run
@@ -57,7 +56,7 @@ def test_a_notebook_is_valid_and_says_what_it_is(path):
     course = notebook.metadata["course"]
     assert course["title"].strip() and course["minutes"] > 0
     assert set(course["needs"]) <= {p.stem for p in LESSONS}
-    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+", name) for name in course["data"])
+    assert set(course["data"]) <= {*data.CATALOG}, "names of data sets, or of packaged weights: `course data list`"
     assert notebook.metadata["kernelspec"]["name"] == "python3"
     first = notebook.cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ") and "<!-- badges -->" in first.source
