@@ -1,7 +1,7 @@
 """GGUF, the one file that llama.cpp reads: numbers in blocks of few bits, the tokenizer and all settings in it.
 
-    from_gguf(path) -> Model, tokenizer_of(path) -> BPE      read.py
-    what it calls the parts of a model, both ways            names.py
+from_gguf(path) -> Model, tokenizer_of(path) -> BPE      read.py
+what it calls the parts of a model, both ways            names.py
 """
 
 from lib.gguf.read import from_gguf as from_gguf

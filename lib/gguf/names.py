@@ -41,7 +41,7 @@ WORDS: dict[str, tuple[tuple[str, ...], bool]] = {
     "smollm": ((r"\p{N}", GPT2), False),
     "llama-bpe": ((LLAMA3,), True),
 }
-"""tokenizer.ggml.pre -> the patterns that cut words, and whether a word that is a piece stays whole; see lib.tokens.bpe.
+"""tokenizer.ggml.pre -> the patterns that cut words, and whether a word that is a piece stays whole; see class BPE.
 
 As in src/llama-vocab.cpp of ggml-org/llama.cpp. Where words stay whole, a text begins with bos unless the file says no.
 """
