@@ -115,7 +115,7 @@ def _tensors(path: Path) -> dict[str, Any]:
         require(not lacking, f"{INDEX} promises in {file.name} what is not there: {_some(lacking)}")
         twice = sorted(names & set(tensors))
         require(not twice, f"{file.name} holds tensors that another file holds too: {_some(twice)}")
-        tensors |= {name: lambda name=name, opened=opened: opened.get_tensor(name) for name in names}
+        tensors |= {name: lambda name=name, opened=opened: opened.get_tensor(name) for name in sorted(names)}
     return tensors
 
 
@@ -137,7 +137,7 @@ def _files(path: Path) -> dict[Path, set[str]]:
     for tensor, name in index.items():
         plain = name.endswith(".safetensors") and not any(sign in name for sign in "/\\:") and name[0] != "."
         require(plain, f"{INDEX} points to {name!r}; it may only point to safetensors files in its own folder")
-        require((path / name).is_file(), f"{INDEX} points to {name}, which is not there: fetch it again")
+        require(os.path.isfile(path / name), f"{INDEX} points to {name}, which is not there: fetch it again")
         files.setdefault(path / name, set()).add(tensor)
     return files
 
@@ -147,7 +147,7 @@ def _json(file: Path) -> dict[str, Any]:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{file} is not there: this is no folder of a model") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON ({error})") from None
     require(isinstance(found, dict), f"{file} should hold an object, not a {type(found).__name__}")
     return found

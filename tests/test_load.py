@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -135,6 +136,18 @@ def test_the_dtype_is_torch_s_unless_it_is_asked_for(tmp_path):
     assert {p.dtype for p in from_pretrained(tmp_path, dtype=torch.float16).parameters()} == {torch.float16}
 
 
+def test_older_names_of_norms(tmp_path):
+    ours = tiny("bert")
+    save_pretrained(ours, tmp_path)
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    found = load_file(tmp_path / load.WEIGHTS)
+    renamed = {re.sub("|".join(old), lambda match: old[match[0]], name): t for name, t in found.items()}
+    assert len({*renamed} - {*found}) == 2 * (1 + 2 * 2 + 1)
+    save_file(renamed, tmp_path / load.WEIGHTS)
+    again = from_pretrained(tmp_path)
+    assert all(torch.equal(p, q) for p, q in zip(again.parameters(), ours.parameters(), strict=True))
+
+
 def test_older_names_of_rotary_fields(tmp_path):
     save_pretrained(tiny("llama"), tmp_path)
     change(tmp_path, {"rope_parameters": ..., "rope_theta": 7.0, "rope_scaling": {"type": "linear", "factor": 2.0}})
@@ -188,6 +201,10 @@ def pickled(folder: Path) -> None:
     (folder / load.WEIGHTS).unlink()
 
 
+def disguised(folder: Path) -> None:
+    torch.save({WPE: torch.ones(12, 16)}, folder / load.WEIGHTS)
+
+
 def twice(folder: Path) -> None:
     index(folder, {"transformer.wte.weight": "one.safetensors", "transformer.wpe.weight": "two.safetensors"})
     (folder / "two.safetensors").write_bytes((folder / "one.safetensors").read_bytes())
@@ -209,21 +226,30 @@ WRONG = {
     "no class": (lambda f: change(f, {"architectures": ...}), "names no architecture, so say which"),
     "no config.json": (lambda f: (f / load.CONFIG).unlink(), "config.json is not there: this is no folder of a model"),
     "no JSON": (lambda f: (f / load.CONFIG).write_text("{"), "config.json is not JSON"),
+    "JSON without a bottom": (lambda f: (f / load.CONFIG).write_text("[" * 10**5), "config.json is not JSON"),
     "no object": (lambda f: (f / load.CONFIG).write_text("[]"), "config.json should hold an object, not a list"),
     "a tensor too few": (lambda f: tensors(f, {WPE: ...}), "1 tensors are missing: transformer.wpe.weight"),
     "a tensor too many": (lambda f: tensors(f, {"x": torch.ones(1)}), "1 tensors have no place in this model: x"),
     "another shape": (lambda f: tensors(f, {WPE: torch.ones(9, 16)}), r"shape \(9, 16\); as .* it is \(12, 16\)"),
-    "a shape that would broadcast": (lambda f: tensors(f, {WPE: torch.ones(1, 16)}), r"shape \(1, 16\); as the model is described"),
+    "a shape that would broadcast": (lambda f: tensors(f, {WPE: torch.ones(1, 16)}), r"shape \(1, 16\); as"),
+    "a norm under two names": (
+        lambda f: tensors(f, {"transformer.ln_f.gamma": torch.ones(16)}),
+        r"transformer\.ln_f\.gamma and transformer\.ln_f\.weight are one tensor, under an old name and a new one",
+    ),
     "whole numbers": (lambda f: tensors(f, {WPE: torch.ones(12, 16).long()}), "holds torch.int64, not floating-point"),
     "half a file": (lambda f: cut(f, 2000), "model.safetensors is not a whole safetensors file"),
     "a few bytes": (lambda f: cut(f, 5), "model.safetensors is not a whole safetensors file"),
     "an empty file": (lambda f: cut(f, 0), "model.safetensors is not a whole safetensors file"),
     "pickled weights": (pickled, "neither .* pytorch_model.bin may be pickled, .* refused"),
+    "pickled weights by another name": (disguised, "model.safetensors is not a whole safetensors file"),
     "no weights": (lambda f: (f / load.WEIGHTS).unlink(), "neither model.safetensors nor .* writes them"),
     "a path upwards": (lambda f: index(f, {WTE: "../one.safetensors"}), "points to '../one.safetensors'; it may only"),
     "a path from the root": (lambda f: index(f, {WTE: "/etc/x.safetensors"}), "points to '/etc/x.safetensors'; it may"),
     "a path for Windows": (lambda f: index(f, {WTE: "..\\x.safetensors"}), "it may only point to safetensors"),
     "a drive": (lambda f: index(f, {WTE: "C:x.safetensors"}), "it may only point to safetensors"),
+    "a hidden file": (lambda f: index(f, {WTE: ".x.safetensors"}), "it may only point to safetensors"),
+    "a name without end": (lambda f: index(f, {WTE: "x" * 999 + ".safetensors"}), "which is not there: fetch it"),
+    "a name with a null": (lambda f: index(f, {WTE: "x\0.safetensors"}), "which is not there: fetch it"),
     "an index to pickles": (lambda f: index(f, {WTE: "x.bin"}), "points to 'x.bin'; it may only point to safetensors"),
     "a shard that is not there": (lambda f: index(f, {WTE: "two.safetensors"}), "two.safetensors, which is not there"),
     "a promise that is not kept": (lambda f: index(f, {"y": "one.safetensors"}), "promises in one.safetensors .*: y"),
