@@ -1,4 +1,4 @@
-"""What `save_pretrained` writes beside weights: tokenizers that AutoTokenizer reads, shards, and nothing that misleads."""
+"""What `save_pretrained` writes beside weights: tokenizers that AutoTokenizer reads, shards, nothing that misleads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from lib.tokens.unigram import Unigram
 from lib.tokens.wordpiece import WordPiece
 from tests.attention.twins import shaken
 from tests.tokens.corpus import TEXTS, TRAINING
-from tests.tokens.families import FAMILIES, text_of
+from tests.tokens.families import text_of
 
 SIZES = {"n_positions": 1024, "n_layers": 2, "n_heads": 4, "d_model": 16, "d_ff": 24}
 AUTO = {"gpt2": "CausalLM", "llama": "CausalLM", "bert": "MaskedLM", "distilbert": "MaskedLM", "roberta": "MaskedLM"}
@@ -285,10 +285,11 @@ def test_whoever_is_stopped_leaves_the_old_model_the_new_one_or_none(before, aft
     new.load_state_dict({name: p + 1 for name, p in new.state_dict().items()})
     left = []
     while left[-1:] != ["new"]:
-        folder, calls = tmp_path / str(len(left)), iter(range(10**6))
+        stop, calls = len(left), iter(range(10**6))
+        folder = tmp_path / str(stop)
         save_pretrained(old, folder, **OTHERS[before])
 
-        def stopping(call, calls=calls, stop=len(left)):
+        def stopping(call, calls=calls, stop=stop):
             def stopped(*args, **more):
                 if next(calls) == stop:
                     raise KeyboardInterrupt
