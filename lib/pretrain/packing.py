@@ -82,9 +82,8 @@ def write(
             for document in documents:
                 ids = pack([document], end)[: None if n_most is None else n_most - n]
                 low, high = int(ids.min(initial=end)), int(ids.max(initial=end))
-                require(
-                    0 <= low and high < n_vocab, f"ids go from 0 to {n_vocab - 1}, and a document has {low}, {high}"
-                )
+                wrong = low if low < 0 else high
+                require(0 <= wrong < n_vocab, f"ids go from 0 to {n_vocab - 1}, but a document has {wrong}")
                 file.write(ids.astype(dtype).tobytes())
                 n += len(ids)
                 if n == n_most:

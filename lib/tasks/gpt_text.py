@@ -13,6 +13,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,6 +73,7 @@ def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor
     return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="sum"), y.numel()
 
 
+@torch.no_grad()
 def scores(model: nn.Module, made: Prepared, n_context: int, n_rows: int = 8) -> dict[str, float]:
     """Nats for each id of the held documents, and bits for each byte."""
     device, total, n = next(model.parameters()).device, 0.0, 0

@@ -56,7 +56,16 @@ def launch(config: TrainConfig) -> Fabric:
             f"accelerator={config.accelerator!r} with devices={config.devices} cannot be used here: {error}"
         ) from None
     fabric.launch()
+    _cast_tensors_alone(fabric.strategy.precision)
     return fabric
+
+
+def _cast_tensors_alone(precision: Any) -> None:
+    """Fabric casts a model's input down to the fields of dataclasses, and fails at a frozen one: at a mask."""
+    from torch.utils._pytree import tree_map_only
+
+    cast = precision.convert_input
+    precision.convert_input = lambda data: tree_map_only(Tensor, cast, data)
 
 
 def _double() -> Any:
