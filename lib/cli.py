@@ -17,6 +17,8 @@ store = typer.Typer(help="The data sets: where they are, fetch them, check them.
 app.add_typer(store, name="data")
 
 Names = Annotated[list[str] | None, typer.Argument(help="Data sets, such as ylecun/mnist; all where none is named.")]
+Config = Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=0.1.")]
 
 
 def fail(message: object) -> typer.Exit:
@@ -56,9 +58,22 @@ def run(
 
 
 @app.command()
+def tokenizer(config: Config, changes: Changes = None) -> None:
+    """Train the tokenizer that a configuration needs, where it needs one of its own."""
+    from lib import recipe
+    from lib.data import DataError
+    from lib.train import ConfigError
+
+    try:
+        typer.echo(f"Kept in {recipe.tokenizer(recipe.read(config, changes or ()))}.")
+    except (ConfigError, DataError, OSError) as error:
+        raise fail(error) from None
+
+
+@app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],
-    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.lr=0.1.")] = None,
+    config: Config,
+    changes: Changes = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     allow_changes: Annotated[bool, typer.Option("--allow-changes", help="Go on with other settings.")] = False,
 ) -> None:

@@ -126,5 +126,26 @@ def _place(name: str) -> str:
 
 
 def train(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Result:
-    """Run a recipe."""
-    return fit(recipe.make(), recipe.train, recipe.folder, resume=resume, allow_changes=allow_changes)
+    """Run a recipe; what its task exports lies then in `model` in its folder."""
+    task = recipe.make()
+    result = fit(task, recipe.train, recipe.folder, resume=resume, allow_changes=allow_changes)
+    export = getattr(tasks.find(recipe.task), "export", None)
+    if export and not result.rank:
+        try:
+            export(task.model, recipe.options, recipe.folder / "model")
+        except OSError as error:
+            result.unsaved.append(f"{recipe.folder / 'model'}: {error.strerror or error}")
+    return result
+
+
+def tokenizer(recipe: Recipe) -> Path:
+    """Train the tokenizer of a recipe, and write it where its options say. ConfigError where one is there already."""
+    train = getattr(tasks.find(recipe.task), "train_tokenizer", None)
+    if train is None:
+        raise ConfigError(f"task={recipe.task!r} has no tokenizer to train.")
+    path = Path(recipe.options.tokenizer)
+    if path.exists():
+        raise ConfigError(f"{path} is there already, and a model may need it. Delete it, or set options.tokenizer.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    train(recipe.options).save(path)
+    return path

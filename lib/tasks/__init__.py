@@ -4,6 +4,11 @@ A task's module has
 
     Options                           a frozen dataclass: the task's own settings, each with a default
     build(options, seed) -> Task      the model, the data and the loss
+
+and, where it has use for them,
+
+    train_tokenizer(options)          the tokenizer that `course tokenizer` writes to options.tokenizer
+    export(model, options, folder)    write the trained model for others to read
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ import pytest
 
 from lib import data, recipe, tasks
 
-HELD = [name for name in recipe.names() if hasattr(recipe.read(name).options, "held")]
+LATER = ("bert-mini", "bert-mini-sst2")
+"""They begin with what another command writes: test_bert.py."""
+HELD = [name for name in recipe.names() if name not in LATER and hasattr(recipe.read(name).options, "held")]
 
 
 @pytest.mark.parametrize("name", HELD)
