@@ -31,10 +31,17 @@ def sync(folder: Path) -> None:
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file under another name and give it its own once it is whole: a reader never sees half of it."""
+    """Write a file that gets its name once it is whole."""
+    with whole(path) as half:
+        write(half, data)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Another name, under which to write a file; it gets its own once it is whole: a reader never sees half of it."""
     half = path.with_name(f".{path.name}.tmp")
     try:
-        write(half, data)
+        yield half
         os.replace(half, path)
     except BaseException:
         drop(half)

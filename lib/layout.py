@@ -13,7 +13,7 @@ writes them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import NoneType
@@ -321,8 +321,14 @@ def layouts() -> dict[str, Layout]:
 def layout_of(spec: Spec) -> Layout:
     """The layout of a specification's own kind, or of its nearest ancestor that has one."""
     by_name = {layout.spec.name: layout for layout in layouts().values()}
+    found = nearest(spec, by_name)
+    require(bool(found), f"{spec.name} has no layout in transformers; there are layouts of {', '.join(by_name)}")
+    return by_name[found]
+
+
+def nearest(spec: Spec, names: Collection[str]) -> str:
+    """The name of a specification, or of its nearest ancestor, that is among `names`; "" where none is."""
     known, name, parent = family(), spec.name, spec.parent
-    while name not in by_name and parent:
-        name, parent = parent, known[parent].parent
-    require(name in by_name, f"{spec.name} has no layout in transformers; there are layouts of {', '.join(by_name)}")
-    return by_name[name]
+    while name not in names and name:
+        name, parent = parent, known[parent].parent if parent else ""
+    return name

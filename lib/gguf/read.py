@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lib.gguf.names import FACTORS, LAYOUTS, WORDS, placed
+from lib.gguf.vocabulary import CONTROL, UNUSED, USER_DEFINED
 from lib.load import parameters
 from lib.shapes import require
 from lib.stack import Model
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer.ggml."
 ASIDE = ("GGUF.", "general.", "tokenizer.", "quantize.")
 """Where keys begin that change no number which the model computes."""
-CONTROL, USER_DEFINED = 3, 4
-"""Of tokenizer.ggml.token_type: tokens that no text gives by other rules, of which decoding leaves out the former."""
 
 
 def from_gguf(path: str | os.PathLike[str], dtype: torch.dtype | None = None, **changes: Any) -> Model:
@@ -63,12 +62,13 @@ def tokenizer_of(path: str | os.PathLike[str]) -> BPE:
         require(pre in WORDS, f"{TOKENIZER}pre is {pre!r}, but ours are {', '.join(map(repr, WORDS))}")
         lacking = [TOKENIZER + name for name in ("tokens", "merges", "token_type") if name not in told]
         require(not lacking, f"it lacks {', '.join(lacking)}")
-        pieces, (splits, whole) = told["tokens"], WORDS[pre]
+        kinds, (splits, whole) = dict(zip(told["tokens"], told["token_type"], strict=True)), WORDS[pre]
         specials = [
-            Added(piece, special=kind == CONTROL)
-            for piece, kind in zip(pieces, told["token_type"], strict=True)
-            if kind in (CONTROL, USER_DEFINED)
+            Added(piece, special=kind == CONTROL) for piece, kind in kinds.items() if kind in (CONTROL, USER_DEFINED)
         ]
+        pieces = told["tokens"]
+        while pieces and kinds[pieces[-1]] == UNUSED:  # rows of the table that no text uses
+            pieces.pop()
         merges = [(a, b) for a, _, b in (merge.partition(" ") for merge in told["merges"])]
         before, behind = _around(told, "bos", whole), _around(told, "eos", False)
         template = Template(f"{before} $A {behind}", f"{before} $A {behind} {before} $B {behind}")
