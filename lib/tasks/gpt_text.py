@@ -2,6 +2,7 @@
 
 A tokenizer is learned, the documents are packed (lib/pretrain/packing.py), and a mask keeps them apart. The score is on
 documents that are held, in nats for each id and in bits for each byte of text, which does not depend on the tokenizer.
+Trained, it lies with its tokenizer in the folder `model` of the run: for `transformers`, and as model.gguf for llama.cpp.
 
 With more devices, `torchrun --nproc_per_node 8 -m lib.cli train gpt2-124m --set train.devices=8`, or without torchrun:
 see lib/train/parallel.py.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 
 from lib.attention.backends import attention
 from lib.attention.masks import documents
+from lib.gguf import save_gguf
+from lib.load import save_pretrained
 from lib.pretrain.packing import Packed
 from lib.pretrain.prepare import Prepared, Source, prepare
 from lib.spec import Spec, get
@@ -32,7 +36,7 @@ ROUND = 64
 
 @dataclass(frozen=True)
 class Options:
-    model: Literal["gpt2", "nano-gpt", "mini-gpt", "llama"] = "gpt2"
+    model: Literal["gpt2", "llama"] = "gpt2"
     n_layers: int = number(4, least=1)
     n_heads: int = number(4, least=1)
     d_model: int = number(128, least=2)
@@ -95,3 +99,11 @@ def build(options: Options, seed: int) -> Task:
     model = Model(specification(replace(options, n_vocab=n_vocab)))
     train = Packed(made.train, options.n_context, made.end)
     return Task(model, train, loss, lambda model: scores(model, made, options.n_context))
+
+
+def export(model: nn.Module, options: Options, folder: Path) -> None:
+    """The model with its tokenizer, as a folder of `transformers`, and in it the same as one GGUF file."""
+    assert isinstance(model, Model)
+    tokenizer = prepare(source(options)).tokenizer
+    save_pretrained(model, folder, tokenizer)
+    save_gguf(model, tokenizer, folder / "model.gguf")

@@ -11,6 +11,8 @@ from datasets import Dataset, DatasetDict
 from lib import recipe
 from lib.attention.masks import documents
 from lib.data import DataError
+from lib.gguf import from_gguf
+from lib.load import from_pretrained
 from lib.pretrain import prepare as module
 from lib.pretrain.packing import Packed
 from lib.pretrain.prepare import END, Source, prepare
@@ -130,3 +132,21 @@ def test_the_folder_says_what_it_is_of(reads, tmp_path):
     (folder,) = (tmp_path / "data" / "packed").iterdir()
     about = json.loads((folder / "held.json").read_text("utf-8"))
     assert about["source"]["text"] == "SetFit/bbc-news" and folder.name.startswith("SetFit--bbc-news-")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_it_leaves_with_its_tokenizer(name, reads, tmp_path):
+    """`course train` ends with a folder that transformers reads, and with a file for llama.cpp."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    plan = recipe.read("gpt2-mini", [*SET, "train.steps=4", f"options.model={name}", f"folder={tmp_path}/run"])
+    recipe.train(plan)
+    folder = tmp_path / "run" / "model"
+    ours, made = from_pretrained(folder), prepare(gpt_text.source(plan.options))
+    theirs, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    ids = made.tokenizer.encode(STORIES[0]).ids[:16]
+    assert tokenizer(STORIES[0]).input_ids[:16] == ids and tokenizer.eos_token == END
+    x = torch.tensor([ids])
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(x).logits, ours(x), rtol=0, atol=1e-5)
+        torch.testing.assert_close(from_gguf(folder / "model.gguf")(x), ours(x), rtol=0, atol=1e-3)  # from float16
