@@ -2,7 +2,7 @@
 
 A tokenizer is learned, the documents are packed (lib/pretrain/packing.py), and a mask keeps them apart. The score is on
 documents that are held, in nats for each id and in bits for each byte of text, which does not depend on the tokenizer.
-Trained, it lies with its tokenizer in the folder `model` of the run: for `transformers`, and as model.gguf for llama.cpp.
+Trained, it lies with its tokenizer in the folder `model` of the run, for `transformers`, and for llama.cpp.
 
 With more devices, `torchrun --nproc_per_node 8 -m lib.cli train gpt2-124m --set train.devices=8`, or without torchrun:
 see lib/train/parallel.py.
