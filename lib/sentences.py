@@ -6,6 +6,7 @@
 
     classifier = Classifier(encoder, n_classes=2)               one linear layer on top
     tune(classifier, rows, labels, lr=1e-4, lr_out=1e-2)        trains whatever requires a gradient
+    memory(classifier, ids, lengths)                            what a step of that takes
 
 N. Reimers and I. Gurevych (2019), "Sentence-BERT", section 3. B, T, C as in lib/shapes.py.
 """
@@ -108,9 +109,10 @@ def tune(
     The rates climb for a tenth of the steps, then fall in a straight line. `lr_out` is for the new layer. The batches
     come in random order; what is in one of them is of similar length.
     """
-    wanted = [p for p in classifier.encoder.parameters() if p.requires_grad]
-    groups = [{"params": wanted, "lr": lr}, {"params": classifier.out.parameters(), "lr": lr_out}]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01)
+    old = [p for p in classifier.encoder.parameters() if p.requires_grad]
+    require(bool(old), "nothing of the encoder requires a gradient: embed the rows once, and train a line on that")
+    groups = [{"params": old, "lr": lr}, {"params": classifier.out.parameters(), "lr": lr_out}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
     todo = list(batches(rows, size))
     order = torch.randperm(len(todo), generator=torch.Generator().manual_seed(seed)).tolist()
     warmup = max(1, len(todo) // 10)
@@ -128,3 +130,23 @@ def tune(
         losses.append(loss.item())
     classifier.eval()
     return losses
+
+
+def memory(classifier: Classifier, ids: BT, lengths: Tensor) -> dict[str, int]:
+    """Bytes that a step of training holds at its peak, by what they are for; counted, in float32.
+
+    Adam keeps two averages for each number that is trained. Activations are what autograd keeps for the way back.
+    """
+    kept: dict[int, int] = {}
+
+    def note(x: Tensor) -> Tensor:
+        if not isinstance(x, nn.Parameter):
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        logits = classifier(ids, lengths)  # held until all is counted, so that no address comes twice
+    n_all = sum(p.numel() for p in classifier.parameters())
+    n_trained = sum(p.numel() for p in classifier.parameters() if p.requires_grad)
+    del logits
+    return {"weights": 4 * n_all, "gradients": 4 * n_trained, "Adam": 8 * n_trained, "activations": sum(kept.values())}
