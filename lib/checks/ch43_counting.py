@@ -55,6 +55,10 @@ def _no_out(n_vocab, n_positions, d_model, d_ff, n_layers):
     return n_parameters(n_vocab, n_positions, d_model, d_ff, n_layers) - n_layers * (d_model * d_model + d_model)
 
 
+def _always_four_times(n_vocab, n_positions, d_model, d_ff, n_layers):
+    return n_parameters(n_vocab, n_positions, d_model, 4 * d_model, n_layers)
+
+
 def _no_norms(n_vocab, n_positions, d_model, d_ff, n_layers):
     return n_parameters(n_vocab, n_positions, d_model, d_ff, n_layers) - (2 * n_layers + 1) * 2 * d_model
 
@@ -158,6 +162,12 @@ EXERCISES = [
                 _no_out,
                 why="Queries, keys, values *and* the projection of the heads' answers: four matrices.",
                 look=f"Section 4 {LESSON}, 'Counting by hand'",
+            ),
+            Misconception(
+                "takes the feed-forward layer to be four times as wide as the model",
+                _always_four_times,
+                why="It usually is, but d_ff says how wide: count with that.",
+                look="Section 3 of 42_transformer, 'Feed-forward: each position by itself'",
             ),
             Misconception(
                 "forgets the norms",

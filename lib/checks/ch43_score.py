@@ -81,6 +81,10 @@ def _bits(model, ids, n_context):
     return nats(model, ids, n_context) / math.log(2)
 
 
+def _one_window(model, ids, n_context):
+    return F.cross_entropy(model(ids[:-1]), ids[1:]).item()
+
+
 def _total(model, ids, n_context):
     return nats(model, ids, n_context) * (len(ids) - 1)
 
@@ -99,7 +103,8 @@ def _model(table: Tensor, decay: float) -> Scores:
 
 
 def _use_nats(answer: Any, table: Tensor, decay: float, ids: Tensor, n_context: int) -> Any:
-    return answer(_model(table, decay), ids, n_context)
+    found = answer(_model(table, decay), ids, n_context)
+    return found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
 
 
 def _nats_case(rng: Generator) -> tuple:
@@ -240,6 +245,13 @@ EXERCISES = [
                 _seams_not_scored,
                 why="The last input of a window has a target too: it stands at the start of the next window. Every "
                 "character but the very first is to be predicted once.",
+                look=f"Section 5 {LESSON}, 'A whole text, once'",
+            ),
+            Misconception(
+                "reads the whole text as one window",
+                _one_window,
+                why="A model with n_context positions has no vector for a later one, and with a longer memory it would "
+                "be another model.",
                 look=f"Section 5 {LESSON}, 'A whole text, once'",
             ),
             Misconception(
