@@ -93,6 +93,11 @@ class Cache:
         self._count(n)
         return seen_k, seen_v, seen_at
 
+    def grow(self) -> None:
+        """Each row has one position more, whose key and value stand in their slot already: a compiled step put them."""
+        self.n, self._given = self.n + 1, None
+        self.n_all = None if self.n_all is None else self.n_all + 1
+
     def reorder(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was. Rows may repeat, as in beam search, or go."""
         self._check_rows(rows)
