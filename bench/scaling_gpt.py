@@ -47,7 +47,7 @@ def trained(d_model: int, steps: int, lr: float, start: int) -> dict[str, float]
     return {
         "d_model": d_model,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "in blocks": sum(p.numel() for p in model.body.stack.blocks.parameters()),
+        "in blocks": sum(p.numel() for p in model.get_submodule("body.stack.blocks").parameters()),
         "steps": steps,
         "tokens": steps * BATCH * N_CONTEXT,
         "nats": round(nats(model, held, N_CONTEXT), 4),
