@@ -24,7 +24,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.attention.backends import attention
 from lib.attention.masks import padding
 from lib.data import load
 from lib.heads import Pretraining
@@ -54,7 +53,7 @@ N_VALID = 256
 class Options:
     corpus: str = NAME
     """A data set of the course with a column "text", one document a row."""
-    sentences: str = "stanfordnlp/sst2"
+    sentences: str = ""
     """A data set with a column "sentence", whose training sentences are read too, for the gaps alone; "" for none."""
     streaming: bool = False
     """Read the documents one after the other, through a buffer that shuffles them, and keep none of the text."""
@@ -243,19 +242,9 @@ def build(options: Options, seed: int) -> Task:
     train, held = documents(options, seed)
     rows = training_rows(train, further_sentences(options), tokenizer, options, seed)
     scored, pairs = held_rows(held, tokenizer, options)
-    model = AtGaps(
-        get("bert").but(
-            n_vocab=len(tokenizer),
-            n_positions=options.n_context,
-            n_layers=options.n_layers,
-            n_heads=options.n_heads,
-            d_model=options.d_model,
-            d_ff=4 * options.d_model,
-            p_dropout=options.p_dropout,
-            p_attend=0.0,
-            attend=attention,
-        )
-    )
+    sizes: dict[str, Any] = {name: getattr(options, name) for name in ("n_layers", "n_heads", "d_model", "p_dropout")}
+    sizes |= {"n_vocab": len(tokenizer), "n_positions": options.n_context, "d_ff": 4 * options.d_model}
+    model = AtGaps(get("mini-bert").but(**sizes))
     watch = "nats" if options.held == "tuning" else ""  # the best of many test scores would be a choice
     return Task(model, rows, loss, lambda model: score(model, scored, pairs), watch, better=min)
 

@@ -100,6 +100,13 @@ def test_lengths_do_not_tell_the_answer():
         assert abs(larger - 0.5) < 0.1  # how often a random pair that follows is the longer one
 
 
+def test_what_a_pair_did_not_use_begins_the_next():
+    documents = corpus(10, np.random.default_rng(0), longest=3)
+    pairs = sentence_pairs(documents, 300, np.random.default_rng(0), p_follows=0.0, p_hard=0.0)
+    read = [i for pair in pairs for i in pair.first]
+    assert read == [i for document in documents if len(document) > 1 for i in range(document[0][0], document[-1][0])]
+
+
 def test_too_long_a_pair_keeps_where_its_parts_meet():
     documents = [[list(range(50)), list(range(50, 100))]]
     (pair,) = sentence_pairs(documents, 23, np.random.default_rng(0), p_follows=1.0)
