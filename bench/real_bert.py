@@ -84,7 +84,7 @@ def main() -> None:
         if not pretrained:
             encoder = Encoder(Model(encoder.model.spec))
         classifier = Classifier(encoder, 2)
-        body = encoder.model.body
+        body: Any = encoder.model.body
         for part in [body.embed, *body.stack.blocks[:n_frozen]] if n_frozen else []:
             part.requires_grad_(False)
         return classifier
@@ -110,7 +110,7 @@ def main() -> None:
         p.requires_grad_(False)
     table: dict[str, Any] = {
         "frozen features": {
-            "trained": best.coef_.size + best.intercept_.size,
+            "trained": x.shape[1] + 1,
             "CPU seconds": round(seconds),
             "megabytes": megabytes(frozen.eval()),
             "test": [best.score(embed(encoder, rows["test"]).numpy(), labels["test"])],

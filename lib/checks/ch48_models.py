@@ -38,8 +38,8 @@ def _places(data: bytes, start: int, order: Any = "little", metadata: bool = Fal
     found = {}
     for name, entry in json.loads(data[8 : 8 + n]).items():
         if metadata or name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            found[name] = (tuple(entry["shape"]), start + begin, start + end)
+            shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
+            found[name] = (shape, start + begin, start + end)
     return found
 
 
@@ -119,9 +119,9 @@ def _freeze_by_loops(model, head):
 
 
 def _freeze_dropout_on(model, head):
-    n = freeze(model, head)
-    model.train()
-    return n
+    model.requires_grad_(False)
+    head.requires_grad_(True)
+    return sum(p.numel() for p in head.parameters())
 
 
 def _freeze_mode_alone(model, head):
@@ -249,10 +249,10 @@ EXERCISES = [
         ],
         misconceptions=[
             Misconception(
-                "leaves dropout on in the frozen part",
+                "freezes the numbers and leaves dropout as it is",
                 _freeze_dropout_on,
-                why="The features would be noise around what they should be, in every step another. Freezing needs "
-                "evaluation mode too.",
+                why="With dropout on, the features of the frozen part are noise around what they should be, in every "
+                "step another. Freezing needs evaluation mode too, and the head training mode.",
                 look=f"Section 7 {LESSON}, 'Frozen'",
             ),
             Misconception(

@@ -139,6 +139,11 @@ def _evaluate_lost_on_top(scores, relevant, k):
     return right[:, :k].any(axis=1).mean(), (1 / (1 + right.argmax(axis=1))).mean()
 
 
+def _evaluate_lost_behind_k(scores, relevant, k):
+    right = _sorted(scores, relevant)[:, :k]
+    return right.any(axis=1).mean(), (right.any(axis=1) / (1 + right.argmax(axis=1))).mean()
+
+
 def _evaluate_left_out(scores, relevant, k):
     kept = relevant.any(axis=1)
     return evaluate(scores[kept], relevant[kept], k)
@@ -276,6 +281,12 @@ EXERCISES = [
                 "takes a question without a right passage for one with the answer on top",
                 _evaluate_lost_on_top,
                 why="argmax of a row of False is 0. Such a question counts 0.",
+                look=f"Section 5 {LESSON}, 'Is it any good?'",
+            ),
+            Misconception(
+                "forgets in the reciprocal rank what stands behind place k",
+                _evaluate_lost_behind_k,
+                why="Only the recall looks at the first k. A first right passage at place 20 counts 1/20 in the other.",
                 look=f"Section 5 {LESSON}, 'Is it any good?'",
             ),
             Misconception(

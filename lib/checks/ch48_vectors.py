@@ -124,6 +124,10 @@ def _loss_partners_alone(a, b, temperature):
     return (1 - _cosines(a, b).diagonal()).mean()
 
 
+def _loss_both_ways(a, b, temperature):
+    return (contrastive(a, b, temperature) + contrastive(b, a, temperature)) / 2
+
+
 def _loss_softmax_twice(a, b, temperature):
     return F.cross_entropy((_cosines(a, b) / temperature).softmax(dim=1), torch.arange(len(a)))
 
@@ -255,6 +259,12 @@ EXERCISES = [
                 "only pulls partners together",
                 _loss_partners_alone,
                 why="If nothing is pushed apart, one vector for every text has the loss 0.",
+                look=f"'Go bigger' {LESSON}",
+            ),
+            Misconception(
+                "takes the mean of both directions",
+                _loss_both_ways,
+                why="A good loss too, and others use it. The formula here lets each a look for its b, and stops there.",
                 look=f"'Go bigger' {LESSON}",
             ),
             Misconception(
