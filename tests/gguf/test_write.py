@@ -11,28 +11,21 @@ import pytest
 import torch
 import transformers
 from gguf import GGMLQuantizationType as Kind
-from torch import nn
-from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from lib import files
 from lib.gguf import from_gguf, save_gguf, tokenizer_of
 from lib.heads import OfPrefixes
 from lib.spec import diff, get
 from lib.stack import Model
-from lib.tokens.bpe import BPE
 from lib.tokens.load import load
 from tests.attention.twins import shaken
 from tests.gguf.files import metadata_of, tensors_of, twin
-from tests.gguf.verified import LLAMA3, MODELS, scaling_of
+from tests.gguf.verified import BYTES, LLAMA3, WRITTEN, scaling_of, wide
 from tests.hf import through_a_folder
 from tests.tokens.corpus import TEXTS
 from tests.tokens.families import text_of
 
-END = "<|end|>"
-IDS = torch.tensor([[5, 3, 9, 2, 7, 16, 31], [4, 11, 6, 0, 0, 8, 30]])
 TINY = {"n_vocab": 260, "n_positions": 12, "n_layers": 2, "n_heads": 4, "d_model": 32, "d_ff": 48}
-BYTES = BPE.train(["ab"], 258, specials=[END])
-"""An end, 256 bytes and one merge."""
 
 
 def tiny(name: str, **changes: Any) -> Model:
@@ -50,16 +43,8 @@ def metadata(reader: gguf.GGUFReader) -> dict[str, Any]:
 
 # --- the model -------------------------------------------------------------------------------------------------------
 
-CASES: dict[str, tuple[str, dict[str, Any]]] = {"llama": ("llama", {"rms_norm_eps": 1e-5}), **MODELS}
 
-
-def wide(which: str) -> nn.Module:
-    """Theirs, with room for the tokens of BYTES and two to spare."""
-    kind, changes = CASES[which]
-    return twin(kind, np.random.default_rng(0), **({"vocab_size": 260} | changes))
-
-
-@pytest.mark.parametrize("which", CASES)
+@pytest.mark.parametrize("which", WRITTEN)
 def test_keys_and_tensors_are_those_of_the_converter(which, tmp_path):
     """tests/gguf/files.py lays out the same model by itself."""
     theirs = wide(which)
@@ -111,7 +96,7 @@ def test_matrices_in_float16_and_the_rest_in_float32(name, tmp_path):
         assert np.array_equal(b.data, a.data.astype(np.float16) if is_matrix else a.data), a.name
 
 
-@pytest.mark.parametrize("which", CASES)
+@pytest.mark.parametrize("which", WRITTEN)
 def test_we_read_what_we_write(which, tmp_path):
     model = through_a_folder(wide(which)).float()
     save_gguf(model, BYTES, tmp_path / "m.gguf", kind="F32")
@@ -120,28 +105,6 @@ def test_we_read_what_we_write(which, tmp_path):
     training = {name: getattr(model.spec, name) for name in ("init", "p_dropout", "p_attend", "std")}
     assert str(diff(again.spec.but(**training), model.spec)) == "no difference"
     assert tokenizer_of(tmp_path / "m.gguf").pieces == BYTES.pieces
-
-
-@pytest.mark.parametrize("which", CASES)
-@torch.no_grad()
-def test_transformers_reads_the_same_logits(which, tmp_path):
-    """As its from_pretrained(folder, gguf_file=...) does, which asks for the package accelerate too."""
-    theirs = wide(which)
-    scaled = getattr(theirs.config, "rope_parameters", {"rope_type": "default"})["rope_type"] != "default"
-    save_gguf(through_a_folder(theirs), BYTES, tmp_path / "m.gguf", kind="F32")
-    told = load_gguf_checkpoint(str(tmp_path / "m.gguf"))["config"]
-    assert told["vocab_size"] == 260 and told["model_type"] == theirs.config.model_type
-    if scaled:  # of a file it reads no scaling
-        told["rope_parameters"] = dict(theirs.config.rope_parameters)
-    if "n_ctx" in told:  # which is another name for n_positions
-        told["n_positions"] = told["n_ctx"]
-    config = transformers.AutoConfig.for_model(**told)
-    again = transformers.AutoModelForCausalLM.from_config(config).eval()
-    read = load_gguf_checkpoint(str(tmp_path / "m.gguf"), return_tensors=True, model_to_load=again)["tensors"]
-    lacking = again.load_state_dict(read, strict=False)
-    assert lacking.missing_keys == ["lm_head.weight"] * again.config.tie_word_embeddings
-    assert not lacking.unexpected_keys
-    assert (again(IDS).logits - theirs.float()(IDS).logits).abs().max() < 1e-5
 
 
 def test_what_training_needs_is_not_asked_for(tmp_path):

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from tokenizers import Tokenizer as Rust
 from torch import nn
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from lib.gguf import from_gguf, tokenizer_of
+from lib.gguf import from_gguf, save_gguf, tokenizer_of
+from lib.tokens.bpe import BPE
 from tests.attention.twins import biggest
 from tests.claims import Claim
 from tests.gguf import files
-from tests.hf import exact
+from tests.hf import exact, through_a_folder
 from tests.tokens.corpus import TEXTS, shuffled
 from tests.tokens.families import gpt2, llama3, smollm2, text_of
 from tests.tokens.twins import unlike
@@ -79,6 +82,42 @@ def tokenizer_error(pre: str) -> float:
     return share(len(unlike(ours, Rust.from_str(text_of(family)), texts)), len(texts))
 
 
+BYTES = BPE.train(["ab"], 258, specials=["<|end|>"])
+"""An end, 256 bytes and one merge."""
+WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {"llama": ("llama", {"rms_norm_eps": 1e-5}), **MODELS}
+
+
+def wide(which: str) -> nn.Module:
+    """Theirs, with room for the tokens of BYTES and two to spare."""
+    kind, changes = WRITTEN[which]
+    return files.twin(kind, np.random.default_rng(0), **({"vocab_size": 260} | changes))
+
+
+@torch.no_grad()
+def written_error(which: str) -> float:
+    """Logits of theirs, read in float32 from a file of ours, beside those of the model whose weights are in it.
+
+    It reads as its from_pretrained(folder, gguf_file=...) does, which asks for the package accelerate too.
+    """
+    theirs = wide(which)
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.gguf")
+        save_gguf(through_a_folder(theirs), BYTES, path, kind="F32")
+        told = load_gguf_checkpoint(path)["config"]
+        assert told["vocab_size"] == 260 and told["model_type"] == theirs.config.model_type
+        if "scaling" in which:  # which it does not read from a file
+            told["rope_parameters"] = dict(theirs.config.rope_parameters)
+        if "n_ctx" in told:  # another name for n_positions
+            told["n_positions"] = told["n_ctx"]
+        config = transformers.AutoConfig.for_model(**told)
+        again = transformers.AutoModelForCausalLM.from_config(config).eval()
+        read = load_gguf_checkpoint(path, return_tensors=True, model_to_load=again)["tensors"]
+    lacking = again.load_state_dict(read, strict=False)
+    assert lacking.missing_keys == ["lm_head.weight"] * again.config.tie_word_embeddings
+    assert not lacking.unexpected_keys
+    return biggest([again(IDS).logits], [theirs.float()(IDS).logits])
+
+
 CLAIMS = [
     *(
         Claim(f"from_gguf: {which}", "transformers, float64: logits", 1e-10, partial(model_error, which))
@@ -87,5 +126,11 @@ CLAIMS = [
     *(
         Claim(f"tokenizer_of: {pre}", f"tokenizers (Rust): {len(ALL)} texts", 0.0, partial(tokenizer_error, pre))
         for pre in TOKENIZERS
+    ),
+    *(
+        Claim(
+            f"save_gguf: {which}", "transformers' reader of GGUF, float32: logits", 1e-5, partial(written_error, which)
+        )
+        for which in WRITTEN
     ),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -146,7 +146,7 @@ def test_a_tokenizer_is_read_from_a_folder_or_the_hub(tmp_path, monkeypatch):
 
 
 def the_same(a: Model, b: Model) -> bool:
-    return a.spec.d_ff == b.spec.d_ff and all(
+    return a.spec.eps == b.spec.eps and all(
         torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True)
     )
 
@@ -170,6 +170,8 @@ def test_shards_are_those_of_transformers(kind, tmp_path):
     index, other = (json.loads((folder / save.INDEX).read_text()) for folder in (tmp_path, tmp_path / "theirs"))
     assert {*index["weight_map"]} == {*other["weight_map"]}
     assert index["metadata"]["total_size"] == other["metadata"]["total_size"] == sum(t.nbytes for t in whole.values())
+    sizes = [sum(tensor.nbytes for tensor in load_file(tmp_path / shard).values()) for shard in shards]
+    assert all(a + b > 4000 for a, b in pairwise(sizes)), "two that would fit into one"
     for shard in shards:
         tensors = load_file(tmp_path / shard)
         assert {index["weight_map"][name] for name in tensors} == {shard}
@@ -215,8 +217,9 @@ def test_nothing_old_is_left_and_nothing_else_is_touched(before, after, tmp_path
 def test_whoever_is_stopped_leaves_the_old_model_the_new_one_or_none(before, after, tmp_path, monkeypatch):
     """Stopped at each call that touches a file: a write that fails, a removal, a change of names."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
-    old, new = model_for(None), model_for(None)
-    new.load_state_dict({name: p + 1 for name, p in new.state_dict().items()})
+    old = model_for(None)
+    new = Model(old.spec.but(eps=0.1))  # of the same shapes, so that only config.json tells them apart
+    new.load_state_dict({name: p + 1 for name, p in old.state_dict().items()})
     left = []
     for stop in range(100):
         folder, calls = tmp_path / str(stop), iter(range(10**6))
