@@ -93,10 +93,9 @@ class Cache:
         self._count(n)
         return seen_k, seen_v, seen_at
 
-    def grow(self) -> None:
-        """Each row has one position more, whose key and value stand in their slot already: a compiled step put them."""
-        self.n, self._given = self.n + 1, None
-        self.n_all = None if self.n_all is None else self.n_all + 1
+    def grow(self, n: Tensor) -> None:
+        """Each row has one position more, n (B,) in all: a compiled step put keys and values into their slots."""
+        self.n, self.n_all, self._given = n, None if self.n_all is None else self.n_all + 1, None
 
     def reorder(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was. Rows may repeat, as in beam search, or go."""

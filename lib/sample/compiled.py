@@ -75,8 +75,9 @@ class Compiled(Model):
         require(seen < self.size, f"a row would hold {seen + 1} positions, but this step was compiled for {self.size}")
         ids = ids if B == self.n_rows else ids.new_zeros(self.n_rows, 1).index_copy(0, torch.arange(B), ids)
         logits = self._run(ids, cache.n, *(cache.k for cache in state.caches), *(cache.v for cache in state.caches))
+        n = cache.n + 1
         for cache in state.caches:
-            cache.grow()
+            cache.grow(n)
         return logits[:B]
 
 

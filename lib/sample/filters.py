@@ -33,10 +33,10 @@ def apply(filters: Sequence[Filter], logits: BV, seen: BT) -> BV:
 
 def check(logits: BV, source: str) -> None:
     """ValueError unless each row has a largest logit, a finite one."""
-    best = logits.amax(-1)  # a NaN is the largest of all
-    if not bool(best.isfinite().all()):
-        row = int((~best.isfinite()).nonzero()[0])
-        kind = "only -inf, so no token is left" if best[row] == -math.inf else f"the value {float(best[row])}"
+    best = logits.amax(-1).tolist()  # a NaN is the largest of all
+    if not all(map(math.isfinite, best)):
+        row = [math.isfinite(one) for one in best].index(False)
+        kind = "only -inf, so no token is left" if best[row] == -math.inf else f"the value {best[row]}"
         raise ValueError(f"the logits of row {row} from {source} hold {kind}: look for a fault in weights or filters")
 
 
