@@ -85,7 +85,7 @@ def batches(rows: Rows, size: int = 32) -> Iterator[tuple[Tensor, BT, Tensor]]:
 
 
 @torch.no_grad()
-def answers(model: Encoder | Classifier, rows: Rows, size: int = 32) -> Tensor:
+def answers(model: nn.Module, rows: Rows, size: int = 32) -> Tensor:
     """What the model says to each row, in the order of the rows and in evaluation mode: (n, C) or (n, n_classes)."""
     require(len(rows) > 0 and all(rows), "each text needs one token or more")
     was, found = model.training, {}
