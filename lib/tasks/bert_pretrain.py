@@ -56,11 +56,11 @@ class Options:
     sentences: str = ""
     """A data set with a column "sentence", whose training sentences are read too, for the gaps alone; "" for none."""
     streaming: bool = False
-    """Read the documents one after the other, through a buffer that shuffles them, and keep none of the text."""
+    """Read the documents as they come, through a buffer that shuffles them; what is not read is not fetched either."""
     n_buffer: int = number(1000, least=1)
     """Documents in that buffer."""
     n_documents: int = number(0, least=0)
-    """At most so many training documents; 0 for all, which a stream without an end cannot give."""
+    """At most so many documents of a split; 0 for all, which a stream without an end cannot give."""
     n_passes: int = number(10, least=1)
     """Times that the documents are parted into pairs, each time otherwise."""
     tokenizer: str = "runs/bert-mini/tokenizer.json"
@@ -84,18 +84,26 @@ class Options:
 def documents(options: Options, seed: int = 0) -> tuple[list[str], list[str]]:
     """The documents to train on and those that are scored; see the module's head."""
     data: Any = load(options.corpus)
-    rows: Any = data["train"]
+    if "text" not in data["train"].column_names or (options.held == "test" and "test" not in data):
+        raise ConfigError(
+            f"corpus={options.corpus!r} lacks a column 'text', or a split 'test': set options.held=tuning."
+        )
+    endless = not hasattr(data["train"], "__len__")
+    if endless and not options.n_documents:
+        raise ConfigError(f"corpus={options.corpus!r} is a stream without an end: set options.n_documents.")
+
+    def texts(rows: Any) -> list[str]:
+        return [row["text"] for row in (rows.take(options.n_documents) if options.n_documents else rows)]
+
+    train: Any = data["train"]
     if options.streaming:
-        rows = rows if not hasattr(rows, "to_iterable_dataset") else rows.to_iterable_dataset(num_shards=8)
-        rows = rows.shuffle(seed=seed, buffer_size=options.n_buffer)
-    if options.n_documents:
-        rows = rows.take(options.n_documents)
-    train = [row["text"] for row in rows]
+        train = train if endless else train.to_iterable_dataset(num_shards=8)
+        train = train.shuffle(seed=seed, buffer_size=options.n_buffer)
     if options.held == "test":
-        held = [row["text"] for row in data["test"]]
+        read, held = texts(train), texts(data["test"])
     else:
-        train, held = split_documents(train, TUNING, np.random.default_rng(0))
-    return without_copies(train, held), held
+        read, held = split_documents(texts(train), TUNING, np.random.default_rng(0))
+    return without_copies(read, held), held
 
 
 def further_sentences(options: Options) -> list[str]:

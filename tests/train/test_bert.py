@@ -150,6 +150,20 @@ def test_a_stream_brings_the_same_documents_in_an_order_of_its_seed():
     assert len(few) in (4, 5) and {*few} < {*kept}
 
 
+def test_a_corpus_that_does_not_fit_is_said(monkeypatch):
+    wrong = {
+        "other": DatasetDict(train=CORPUS["train"].rename_column("text", "body"), test=CORPUS["test"]),
+        "no test": DatasetDict(train=CORPUS["train"]),
+        "stream": {part: CORPUS[part].to_iterable_dataset() for part in CORPUS},
+    }
+    monkeypatch.setattr(bert_pretrain, "load", wrong.__getitem__)
+    for name, said in (("other", "a column 'text'"), ("no test", "a split 'test'"), ("stream", "set options.n_doc")):
+        with pytest.raises(ConfigError, match=said):
+            bert_pretrain.documents(plan(corpus=name, held="test").options)
+    train, held = bert_pretrain.documents(plan(corpus="stream", held="test", n_documents=3).options)
+    assert (len(train), len(held)) == (3, 2)
+
+
 def test_whole_words():
     pretrained()
     rows = plan(whole_words=True, p_masked=0.5).make().train
