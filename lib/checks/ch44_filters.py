@@ -188,7 +188,7 @@ EXERCISES = [
                 "overflows for large logits",
                 _overflowing,
                 why="exp(1000) is infinite. Subtract the largest logit first, or let torch.softmax do it.",
-                look="Section 3 of 03_probability, where the softmax is built",
+                look="Section 7 of 03_probability, 'Softmax: from scores to probabilities'",
             ),
             Misconception(
                 "returns logarithms of probabilities",

@@ -157,14 +157,9 @@ def _toy_case(rng: Generator) -> tuple:
 def _stops_case(rng: Generator) -> tuple:
     """The third token stops the text; the prompt ends with a stop as well."""
     table, ids, n_new, _, training, _ = _toy_case(rng)
-    model = _Toy(table).eval()
-    new = write(model, ids, 3, lambda logits: int(logits.argmax()), set())
+    ids = [*ids, 0]
+    new = write(_Toy(table), ids, 3, lambda logits: int(logits.argmax()), set())
     return table, ids, n_new, {new[2], 0}, training, 0
-
-
-def _prompt_stops_case(rng: Generator) -> tuple:
-    table, ids, n_new, stop, training, _ = _toy_case(rng)
-    return table, [*ids, 0], n_new, stop, training, 0
 
 
 def _interrupted_case(rng: Generator) -> tuple:
@@ -180,7 +175,7 @@ EXERCISES = [
         difficulty=2,
         reference=write,
         use=_toy,
-        cases=[_toy_case, _stops_case, _prompt_stops_case, _interrupted_case],
+        cases=[_toy_case, _stops_case, _interrupted_case],
         misconceptions=[
             Misconception(
                 "samples with dropout on",
