@@ -108,7 +108,7 @@ def compare(model: Any, tokenizer: Any, told: dict[str, str], python: str) -> di
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--python", help="the interpreter of an environment with xllamacpp")
     parser.add_argument("--serve", nargs=2, metavar=("FILE", "ASKED"), help="for its own use")
     args = parser.parse_args()
