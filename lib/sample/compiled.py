@@ -73,6 +73,7 @@ class Compiled(Model):
             state.reorder(torch.arange(self.n_rows).clamp(max=B - 1))
         seen = int(cache.n.max()) if cache.n_all is None else cache.n_all
         require(seen < self.size, f"a row would hold {seen + 1} positions, but this step was compiled for {self.size}")
+        ids = ids.long().contiguous()  # compiled code takes the layout for granted
         ids = ids if B == self.n_rows else ids.new_zeros(self.n_rows, 1).index_copy(0, torch.arange(B), ids)
         logits = self._run(ids, cache.n, *(cache.k for cache in state.caches), *(cache.v for cache in state.caches))
         n = cache.n + 1
