@@ -140,17 +140,16 @@ def _score_share_in_training(logits, y, train):
 
 
 def _score_case(rng: Generator) -> tuple:
-    B, T, V = 4, int(rng.integers(20, 26)), 9
-    common, held = rng.permutation(V)[:2]
-    y = torch.from_numpy(rng.integers(0, V, (B, T)))
-    y[torch.from_numpy(rng.random((B, T)) < 0.25)] = int(held)
-    y[0, 1], y[1, 2], y[2, :3] = int(common), int(common), int(held)
-    asked = torch.from_numpy(rng.random((B, T)) < 0.4)
-    asked[0, 1], asked[1, 2], asked[2, :3] = True, True, True
-    logits = torch.from_numpy(rng.normal(size=(B, T, V))) + 2.5 * F.one_hot(y, V)
-    train = torch.from_numpy(rng.integers(0, V, 60))
-    train[:30] = int(common)
-    return logits, y.masked_fill(~asked, IGNORE), train[torch.from_numpy(rng.permutation(60))]
+    """One token is common in training, another among the answers, a third among the guesses."""
+    T, V = int(rng.integers(20, 26)), 9
+    common, held, guess, *rest = rng.permutation(V).tolist()
+    answers = rng.permutation([held] * 10 + [guess] * 6 + [common] * 3 + rest[:5])
+    y = torch.full((4 * T,), IGNORE)
+    y[torch.from_numpy(rng.permutation(4 * T)[: len(answers)])] = torch.from_numpy(answers)
+    logits = torch.from_numpy(rng.normal(size=(4 * T, V))) + 2.0 * F.one_hot(y.clamp(min=0), V)
+    logits[:, guess] += 2.5
+    train = rng.permutation([common] * 20 + [held] * 12 + rng.integers(0, V, 10).tolist())
+    return logits.view(4, T, V), y.view(4, T), torch.from_numpy(train)
 
 
 _LOSS = f"Section 8 {LESSON}, 'The loss'"
@@ -222,7 +221,7 @@ EXERCISES = [
                 "applies softmax before the cross-entropy",
                 _softmax_twice,
                 why="F.cross_entropy takes logits and does the softmax itself.",
-                look="Chapter 13, 'Cross-entropy'",
+                look="Section 4 of 13_mlp_mnist, 'One softmax too many'",
             ),
             Misconception(
                 "halves the sum",
