@@ -31,6 +31,7 @@ from lib.load import save_pretrained
 from lib.pretrain.documents import sentences, split_documents, without_copies
 from lib.pretrain.masking import IGNORE, continuations, mask_tokens, word_numbers
 from lib.pretrain.pairs import Pair, assemble, sentence_pairs
+from lib.pretrain.vectors import counts, vectors
 from lib.shapes import BT
 from lib.spec import get
 from lib.stack import Model
@@ -65,15 +66,17 @@ class Options:
     """Times that the documents are parted into pairs, each time otherwise."""
     tokenizer: str = "runs/bert-mini/tokenizer.json"
     n_vocab: int = number(6000, least=100)
-    n_context: int = number(128, least=8)
-    n_layers: int = number(4, least=1)
+    n_context: int = number(64, least=8)
+    n_layers: int = number(2, least=1)
     n_heads: int = number(4, least=1)
     d_model: int = number(128, least=2)
     p_dropout: float = number(0.0, least=0, below=1)
     p_masked: float = number(0.15, above=0, below=1)
     whole_words: bool = False
     """Mask all pieces of a word or none."""
-    p_hard: float = number(0.5, least=0, most=1)
+    n_window: int = number(6, least=0)
+    """The tokens' first vectors are out of counts of who stands at most so far from whom; 0: they are noise."""
+    p_hard: float = number(0.3, least=0, most=1)
     """Share of hard pairs among those that do not follow."""
     held: Literal["tuning", "test"] = "tuning"
 
@@ -253,8 +256,13 @@ def build(options: Options, seed: int) -> Task:
     sizes: dict[str, Any] = {name: getattr(options, name) for name in ("n_layers", "n_heads", "d_model", "p_dropout")}
     sizes |= {"n_vocab": len(tokenizer), "n_positions": options.n_context, "d_ff": 4 * options.d_model}
     model = AtGaps(get("mini-bert").but(**sizes))
+    if options.n_window:
+        together = counts(rows.ids.long(), len(tokenizer), options.n_window, rows.special)
+        table = model.body.embed.tokens.weight
+        table.data = vectors(together, options.d_model, model.spec.std)
     watch = "nats" if options.held == "tuning" else ""  # the best of many test scores would be a choice
-    return Task(model, rows, loss, lambda model: score(model, scored, pairs), watch, better=min)
+    slowly = {"head.sentence.": 0.1}  # the rate of the table saturates its tanh
+    return Task(model, rows, loss, lambda model: score(model, scored, pairs), watch, better=min, shares=slowly)
 
 
 def export(model: Model, options: Options, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,10 +34,13 @@ def rate(config: TrainConfig, step: int) -> float:
     return config.lr * (config.lr_end + (1 - config.lr_end) * left)
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, config: TrainConfig, shares: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019), SGD with Nesterov momentum, or Muon; weight decay on matrices alone.
 
-    Parameters that ask for no gradient are left out. ConfigError where there is no matrix for Muon.
+    shares: see Task; a group says its own as "share". Parameters that ask for no gradient are left out. ConfigError
+    where there is no matrix for Muon, or no parameter of a name in `shares`.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = []
@@ -46,12 +50,23 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
             raise ConfigError("optimizer='muon' is for the matrices of an nn.ModuleList of blocks; the model has none.")
         groups = [{"params": inside, "weight_decay": config.weight_decay, "muon": True}]
         trained = [p for p in trained if all(p is not each for each in inside)]
-    groups += [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    own = {id(p): share for start, share in (shares or {}).items() for p in _below(model, start)}
+    for share in dict.fromkeys((1.0, *own.values())):
+        some = [p for p in trained if own.get(id(p), 1.0) == share]
+        groups += [
+            {"params": [p for p in some if p.ndim >= 2], "weight_decay": config.weight_decay, "share": share},
+            {"params": [p for p in some if p.ndim < 2], "weight_decay": 0.0, "share": share},
+        ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
     if config.optimizer == "muon":
         return Muon(groups, config.lr, config.momentum, config.betas)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def _below(model: nn.Module, start: str) -> list[nn.Parameter]:
+    """The parameters whose names begin so."""
+    found = [p for name, p in model.named_parameters() if name.startswith(start)]
+    if not found:
+        raise ConfigError(f"Task.shares names {start!r}, but no parameter's name begins so.")
+    return found

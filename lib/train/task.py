@@ -44,6 +44,8 @@ class Task:
     """The metric of `evaluate` that early stopping and the best checkpoint look at; "" watches nothing."""
     better: Callable[[float, float], float] = max
     """`max` where more of the watched metric is better, `min` where less is."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """What parameters get of the rate of a step, by how their names begin; all of it where nothing is said."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What else the run is made of, as plain values: kept in each checkpoint, and compared when the run goes on."""
 

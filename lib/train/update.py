@@ -34,7 +34,9 @@ class Updater:
         self.fabric, self.task, self.config = fabric, task, config
         self.module = task.model
         self.model: nn.Module = fabric.setup_module(torch.compile(self.module) if config.compile else self.module)  # type: ignore[arg-type]
-        self.optimizer = make_optimizer(self.module, config)  # after the model, whose parameters may now be shards
+        self.optimizer = make_optimizer(
+            self.module, config, task.shares
+        )  # after the model, whose parameters may now be shards
         self.optimizer.zero_grad()  # of whatever was computed with this model before
         self._stepper: Any = fabric.setup_optimizers(self.optimizer)
         self.sampler = Sampler(len(task.train), config.seed)
@@ -73,7 +75,7 @@ class Updater:
         lr = rate(config, self.step)
         norm = self._scale(config.batch / count, parts)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("share", 1.0)
         self._stepper.step()
         self.optimizer.zero_grad()
         self.step += 1

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from lib.train import TensorExamples, TrainConfig, rate
+from lib.train import ConfigError, Task, TensorExamples, TrainConfig, fit, rate
 from lib.train.sampler import Sampler, generator
 
 
@@ -96,3 +96,21 @@ def test_tensor_examples():
 
 def test_the_climb_ends_where_the_fall_begins():
     assert math.isclose(rates(warmup=10)[9], rates(warmup=10)[10])
+
+
+def test_a_share_of_the_rate():
+    """Parameters whose names begin so get that share of each step's rate, and the others all of it."""
+    model = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
+    config = TrainConfig(steps=1, lr=0.5, optimizer="sgd", momentum=0.0, schedule="constant", batch=1)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def loss(model, batch):
+        return sum(p.sum() for p in model.parameters()), 1
+
+    task = Task(model, TensorExamples(torch.zeros(1)), loss, shares={"head.": 0.1})
+    fit(task, config, show="none")
+    for name, p in model.named_parameters():
+        share = 0.1 if name.startswith("head.") else 1.0
+        torch.testing.assert_close(before[name] - p.detach(), torch.full_like(p, 0.5 * share))
+    with pytest.raises(ConfigError, match="'tail', but no parameter"):
+        fit(Task(model, TensorExamples(torch.zeros(1)), loss, shares={"tail": 0.1}), config, show="none")
