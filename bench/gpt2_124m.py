@@ -54,7 +54,7 @@ def measure(precision: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--precision", help="run in this process and print, for the script itself")
     precision = parser.parse_args().precision
     if precision:
