@@ -37,7 +37,7 @@ class Compiled(Model):
     the compiled step is not for goes the model's own way: prompts, and caches that `start` did not make. Rows that are
     done are computed along. Logits differ from the model's by rounding alone. Where parameters change, compile again.
 
-    Compiling takes 5 to 10 seconds of a processor for 4 layers, and grows with them. It is for decoders on the CPU.
+    Compiling takes 10 to 20 seconds of a processor for 2 to 4 layers, then grows with them. For decoders on the CPU.
     ValueError for another body or device, for a model in training mode, and where there is no C++ compiler, as is
     common on Windows: then take the model itself, which gives the same ids.
     """
@@ -132,7 +132,8 @@ def _compile(model: Model, state: State) -> Callable[..., Tensor]:
     example = torch.zeros(len(kept[0]), 1, dtype=torch.long), state.caches[0].n, *kept
     with torch.no_grad(), _compiling():
         graph = make_fx(step)(*example)
-        return compiled(graph, list(example), options=OPTIONS)
+        run: Any = compiled(graph, list(example), options=OPTIONS)
+    return run
 
 
 @contextmanager
