@@ -35,9 +35,8 @@ def measure(precision: str) -> dict[str, object]:
     from lib import recipe
     from lib.train import fit
 
-    plan = recipe.read(
-        "gpt2-124m", [f"{key}={value}" for key, value in CHANGES.items()] + [f"train.precision={precision}"]
-    )
+    changes = CHANGES | {"train.steps": STEPS[precision], "train.precision": precision}
+    plan = recipe.read("gpt2-124m", [f"{key}={value}" for key, value in changes.items()])
     task = plan.make()
     n = sum(p.numel() for p in task.model.parameters())
     start = time.process_time()
