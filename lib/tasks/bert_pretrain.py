@@ -249,6 +249,7 @@ def score(model: nn.Module, rows: Rows, pairs: Sequence[Pair]) -> dict[str, floa
 
 def build(options: Options, seed: int) -> Task:
     """The model, the rows of the training documents, and its scores on rows of the documents that are held."""
+    torch.set_flush_denormal(True)  # a rare token's averages in AdamW fade to numbers that a processor is slow with
     tokenizer = find_tokenizer(options.tokenizer, "course tokenizer bert-mini")
     train, held = documents(options, seed)
     rows = training_rows(train, further_sentences(options), tokenizer, options, seed)
