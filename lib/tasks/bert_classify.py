@@ -88,6 +88,7 @@ def build(options: Options, seed: int) -> Task:
     """The classifier, the training sentences, and its accuracy on the split that is held."""
     if not Path(options.model).is_dir():
         raise ConfigError(f"There is no model in {options.model}. `course train bert-mini` writes one.")
+    torch.set_flush_denormal(True)  # as in bert_pretrain
     tokenizer = tokenizer_of(options.model)
     model = classifier(options.model, options.init, options.p_dropout)
     n_context = min(options.n_context, model.spec.n_positions)
