@@ -33,7 +33,7 @@ from lib.tasks.bert_pretrain import Options, Rows
 
 RESULT = Path(__file__).with_suffix(".json")
 SEEDS = (0, 1, 2)
-SCRATCH = ()
+SCRATCH = ("train.lr=0.0005",)
 """Settings that are better where all weights are new, as --set has them."""
 
 
