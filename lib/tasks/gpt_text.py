@@ -24,7 +24,7 @@ from lib.attention.masks import documents
 from lib.gguf import save_gguf
 from lib.load import save_pretrained
 from lib.pretrain.packing import Packed
-from lib.pretrain.prepare import Prepared, Source, prepare
+from lib.pretrain.prepare import Source, prepare
 from lib.spec import Spec, get
 from lib.stack import Model
 from lib.train import Task
@@ -78,13 +78,13 @@ def loss(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor
 
 
 @torch.no_grad()
-def scores(model: nn.Module, made: Prepared, n_context: int, n_rows: int = 8) -> dict[str, float]:
-    """Nats for each id of the held documents, and bits for each byte."""
+def scores(model: nn.Module, held: Packed, n_bytes: int, n_rows: int = 8) -> dict[str, float]:
+    """Nats for each id of the held documents, and bits for each of their n_bytes bytes."""
     device, total, n = next(model.parameters()).device, 0.0, 0
-    for batch in Packed(made.held, n_context, made.end).batches(n_rows):
+    for batch in held.batches(n_rows):
         nats, count = loss(model, tuple(part.to(device) for part in batch))  # pyright: ignore[reportArgumentType]
         total, n = total + float(nats), n + count
-    return {"nats": total / n, "bits_per_byte": total / n / math.log(2) * len(made.held) / made.n_bytes}
+    return {"nats": total / n, "bits_per_byte": total / n / math.log(2) * len(held.ids) / n_bytes}
 
 
 def source(options: Options) -> Source:
@@ -97,8 +97,8 @@ def build(options: Options, seed: int) -> Task:
     made = prepare(source(options))
     n_vocab = max(options.n_vocab, len(made.tokenizer))
     model = Model(specification(replace(options, n_vocab=n_vocab)))
-    train = Packed(made.train, options.n_context, made.end)
-    return Task(model, train, loss, lambda model: scores(model, made, options.n_context))
+    train, held = (Packed(ids, options.n_context, made.end) for ids in (made.train, made.held))
+    return Task(model, train, loss, lambda model: scores(model, held, made.n_bytes))
 
 
 def export(model: nn.Module, options: Options, folder: Path) -> None:

@@ -150,3 +150,9 @@ def test_it_leaves_with_its_tokenizer(name, reads, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(theirs(x).logits, ours(x), rtol=0, atol=1e-5)
         torch.testing.assert_close(from_gguf(folder / "model.gguf")(x), ours(x), rtol=0, atol=1e-3)  # from float16
+
+
+def test_too_little_text_to_score_is_said_before_training(reads):
+    assert len(prepare(SOURCE).held) < 1000 < len(prepare(SOURCE).train)
+    with pytest.raises(ValueError, match="pack more documents"):
+        recipe.read("gpt2-mini", [*SET, "options.n_context=1000"]).make()
