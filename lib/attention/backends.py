@@ -262,11 +262,16 @@ def _flex_lacks(r: Request) -> str | None:
 @functools.cache
 def _compiler_lacks() -> str | None:
     """Why torch.compile could not compile flex_attention for this processor."""
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+        return "on a CPU flex_attention is compiled for AVX2 alone, which this processor has not"
+    return compiler_lacks()
+
+
+def compiler_lacks() -> str | None:
+    """Why nothing can be compiled for a processor on this machine, or None."""
     from torch._inductor.cpp_builder import get_cpp_compiler  # seconds to import, and only needed here
     from torch._inductor.exc import InvalidCxxCompiler
 
-    if not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
-        return "on a CPU flex_attention is compiled for AVX2 alone, which this processor has not"
     try:
         get_cpp_compiler()
     except (InvalidCxxCompiler, RuntimeError) as error:

@@ -72,32 +72,24 @@ def write(
     Two bytes for each id where n_vocab allows it, else four. The file gets its name once it is whole. ValueError for an
     id that is not below n_vocab.
     """
-    path = Path(path)
-    dtype = np.dtype("<u2" if n_vocab <= 2**16 else "<u4")
-    half, n = path.with_name(f".{path.name}.tmp"), 0
-    try:
-        with open(half, "wb") as file:
-            _head(file, dtype, 0)
-            begin = file.tell()
-            for document in documents:
-                ids = pack([document], end)[: None if n_most is None else n_most - n]
-                low, high = int(ids.min(initial=end)), int(ids.max(initial=end))
-                wrong = low if low < 0 else high
-                require(0 <= wrong < n_vocab, f"ids go from 0 to {n_vocab - 1}, but a document has {wrong}")
-                file.write(ids.astype(dtype).tobytes())
-                n += len(ids)
-                if n == n_most:
-                    break
-            file.seek(0)
-            _head(file, dtype, n)  # NumPy leaves room in it for a longer number
-            assert file.tell() == begin
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(half, path)
-    except BaseException:
-        files.drop(half)
-        raise
-    files.sync(path.parent)
+    dtype, n = np.dtype("<u2" if n_vocab <= 2**16 else "<u4"), 0
+    with files.whole(Path(path)) as half, open(half, "wb") as file:
+        _head(file, dtype, 0)
+        begin = file.tell()
+        for document in documents:
+            ids = pack([document], end)[: None if n_most is None else n_most - n]
+            low, high = int(ids.min(initial=end)), int(ids.max(initial=end))
+            wrong = low if low < 0 else high
+            require(0 <= wrong < n_vocab, f"ids go from 0 to {n_vocab - 1}, but a document has {wrong}")
+            file.write(ids.astype(dtype).tobytes())
+            n += len(ids)
+            if n == n_most:
+                break
+        file.seek(0)
+        _head(file, dtype, n)  # NumPy leaves room in it for a longer number
+        assert file.tell() == begin
+        file.flush()
+        os.fsync(file.fileno())
     return n
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.attention import core
+from lib.attention.backends import compiler_lacks
 from lib.attention.decode import Cache, Lengths
 from lib.shapes import BGSD, BS, BT, require
 from lib.stack import Model, Single, State
@@ -96,18 +97,6 @@ class Slots(Cache):
         self.k[b, :, at], self.v[b, :, at] = k.transpose(1, 2), v.transpose(1, 2)
         slot = torch.arange(self.size)
         return self.k, self.v, slot.where(slot <= at, -1)
-
-
-def compiler_lacks() -> str | None:
-    """Why nothing can be compiled for this processor, or None."""
-    from torch._inductor.cpp_builder import get_cpp_compiler  # seconds to import, and only needed here
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except (InvalidCxxCompiler, RuntimeError) as error:
-        return f"torch finds no C++ compiler ({type(error).__name__})"
-    return None
 
 
 def _compile(model: Model, state: State) -> Callable[..., Tensor]:

@@ -34,9 +34,8 @@ class Updater:
         self.fabric, self.task, self.config = fabric, task, config
         self.module = task.model
         self.model: nn.Module = fabric.setup_module(torch.compile(self.module) if config.compile else self.module)  # type: ignore[arg-type]
-        self.optimizer = make_optimizer(
-            self.module, config, task.shares
-        )  # after the model, whose parameters may now be shards
+        # After the model, whose parameters may now be shards.
+        self.optimizer = make_optimizer(self.module, config, task.shares)
         self.optimizer.zero_grad()  # of whatever was computed with this model before
         self._stepper: Any = fabric.setup_optimizers(self.optimizer)
         self.sampler = Sampler(len(task.train), config.seed)

@@ -7,10 +7,10 @@ import torch
 from torch._inductor import cpp_builder
 from torch._inductor.exc import InvalidCxxCompiler
 
+from lib.attention.backends import compiler_lacks
 from lib.attention.decode import SlidingCache
 from lib.heads import LM
 from lib.sample import Compiled, RepetitionPenalty, beam_search, generate
-from lib.sample.compiled import compiler_lacks
 from lib.spec import Spec, get
 from lib.stack import Model, State
 from tests.sample.twins import small
