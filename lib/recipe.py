@@ -18,6 +18,7 @@ from typing import Any
 from lib import ROOT, seed, tasks
 from lib.train import ConfigError, Result, Task, TrainConfig, build, fit
 from lib.train.config import nearest
+from lib.train.weights import gather
 
 FOLDER = ROOT / "configs"
 FIELDS = ("task", "options", "train", "folder")
@@ -130,6 +131,8 @@ def train(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> 
     task = recipe.make()
     result = fit(task, recipe.train, recipe.folder, resume=resume, allow_changes=allow_changes)
     export = getattr(tasks.find(recipe.task), "export", None)
+    if export and recipe.train.strategy == "fsdp":
+        gather(task.model)
     if export and not result.rank:
         try:
             export(task.model, recipe.options, recipe.folder / "model")

@@ -44,13 +44,16 @@ def weights(
     """
     check(q, k, sinks=sinks)
     (B, H, T, D), S = q.shape, k.shape[2]
-    s = q @ for_each_head(k, H).mT * (1 / math.sqrt(D) if scale is None else scale)  # B H T S
+    s = q * (1 / math.sqrt(D) if scale is None else scale) @ for_each_head(k, H).mT  # B H T S
     s = score(s, *masks.indices(B, H, T, S, q.device))
-    s = s.masked_fill(~masks.dense(mask, B, H, T, S, q.device), -math.inf)
+    if mask is not masks.full:
+        s = s.where(masks.dense(mask, B, H, T, S, q.device), -math.inf)
     if sinks is not None:
         s = torch.cat((s, sinks.to(s.dtype)[:, None, None].expand(B, H, T, 1)), dim=-1)  # B H T S+1
     nothing = s.amax(-1, keepdim=True) == -math.inf  # softmax would divide 0 by 0
-    return s.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)[..., :S]
+    if torch.compiler.is_compiling() or nothing.any():
+        return s.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)[..., :S]
+    return s.softmax(-1)[..., :S]
 
 
 def attend(
@@ -149,7 +152,7 @@ class Attention(nn.Module):
     def read(self, memory: BSC) -> Pair:
         """Keys and values of a memory (B, S, d_memory), turned by their positions in it: (B, G, S, d_head) each."""
         self._check("memory", memory, self.d_memory)
-        k_at = masks.indices(1, 1, 1, memory.shape[1], memory.device)[-1]
+        k_at = torch.arange(memory.shape[1], device=memory.device)
         return self.pos.on_heads(self._split(self.k(memory)), k_at), self._split(self.v(memory))
 
     def weights(self, x: BTC, memory: BSC | Pair | None = None, mask: Mask = masks.full) -> BHTS:
@@ -176,7 +179,7 @@ class Attention(nn.Module):
         if cache is None:
             source = x if memory is None else memory
             k, v = source if isinstance(source, tuple) else self.read(source)
-            return self.pos.on_heads(q, masks.indices(1, 1, 1, x.shape[1], x.device)[-1]), k, v, mask, score
+            return self.pos.on_heads(q, torch.arange(x.shape[1], device=x.device)), k, v, mask, score
         at = cache.next_positions(len(x), x.shape[1], lengths)  # B T
         q, k, v = self.pos.on_heads(q, at), self.pos.on_heads(self._split(self.k(x)), at), self._split(self.v(x))
         k, v, k_at = cache.extend(k, v, at)

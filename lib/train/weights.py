@@ -53,6 +53,16 @@ def collected(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: whole(tensor.detach()).cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
+def gather(model: nn.Module) -> None:
+    """Put whole parameters where a model has shards, to be written or read. Every process must ask; none trains on."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in made:
+                made[id(parameter)] = nn.Parameter(whole(parameter.detach()), parameter.requires_grad)
+            module.register_parameter(name, made[id(parameter)])
+
+
 def to_model(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
     """Copy tensors into a model, shard for shard where it is sharded. ConfigError where the two do not fit."""
     named, _ = of_model(model)

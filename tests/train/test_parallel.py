@@ -84,6 +84,11 @@ def test_the_parameters_moved_and_the_processes_had_different_counts(one):
     assert lengths[:8].sum() != lengths[8:16].sum()
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_trained_model_can_be_made_whole_in_every_process(strategy, two):
+    assert all(seen[strategy]["gathered"] for seen in two[1])
+
+
 def test_fsdp_shares_the_parameters_out(two):
     assert [seen["ddp"]["shards"][1] for seen in two[1]] == [[7, 4], [7, 4]]
     assert [seen["fsdp"]["shards"][1] for seen in two[1]] == [[4, 4], [3, 4]]

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
 from lib.train import ConfigError, Interrupted, NonFiniteLoss, Task, TrainConfig, fit
+from lib.train.weights import gather
 from tests.train import small
 
 CONFIG = TrainConfig(
@@ -101,6 +103,10 @@ def cases(strategy: str, folder: Path) -> dict[str, Any]:
         seen[name] = {"rank": result.rank, "metrics": result.metrics, "loss": result.history[-1]["loss"]}
     weight = next(made.model.parameters())
     seen["shards"] = [list(weight.shape), list(getattr(weight, "to_local", lambda w=weight: w)().shape)]
+    gather(made.model)
+    kept = load_file(folder / name / "step-00000012" / "model.safetensors")
+    whole = made.model.state_dict()
+    seen["gathered"] = whole.keys() >= kept.keys() and all(torch.equal(whole[key], kept[key]) for key in kept)
 
     noisy = replace(CONFIG, **two, accumulate=2)
     fit(task(dropout=0.2), noisy, folder / "whole", show="none")
