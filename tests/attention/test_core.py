@@ -55,6 +55,16 @@ def test_a_query_that_may_attend_to_nothing_gives_zeros(lengths):
     assert bool(y[1].any()) == bool(lengths[1])
 
 
+@pytest.mark.parametrize("lengths", [[0, 3], [3, 3]])
+def test_compiled_it_looks_at_no_number(lengths):
+    """A graph without a break, which holds for queries with and without keys."""
+    q, k, v = (x.detach() for x in three())
+    mask = masks.padding(lengths)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda *x: attend(*x, mask), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(q, k, v), attend(q, k, v, mask), rtol=0, atol=1e-12)
+
+
 def test_a_sink_takes_its_share():
     """Its exponential joins the sum below the others'; nothing else changes, and where there is no key it takes all."""
     q, k, v = three()
