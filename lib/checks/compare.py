@@ -227,8 +227,9 @@ def _differ_numbers(g: np.ndarray, w: np.ndarray, tol: Tolerance, at: str) -> Di
     if (~finite & bad).any() and np.isfinite(w[~finite & bad]).any():
         what = "NaN (not a number)" if np.isnan(g[~finite & bad]).any() else "infinity"
         return Difference("nan", f"Your answer{at} holds {what}{_place(~finite & bad)}, where a number is expected.")
-    gap = np.abs(_wide(g) - _wide(w))
-    gap = np.where(bad, np.where(np.isfinite(gap), gap, np.inf), 0.0)
+    gap = np.zeros(bad.shape)
+    gap[bad] = np.abs(_wide(g)[bad] - _wide(w)[bad])  # where both are infinite there is no difference to take
+    gap[~np.isfinite(gap)] = np.inf
     place = np.unravel_index(int(gap.argmax()), gap.shape)
     if g.dtype.kind == w.dtype.kind == "b":
         return Difference("value", f"Your answer{at} is {g[place]}{_place(place)}; {w[place]} is expected.")

@@ -2,7 +2,8 @@
 
 `options.held` says what is scored: "validation" to choose settings, "test" once the choice is made.
 
-J. Devlin et al. (2018), "BERT", sections 3.2 and 4.1: a new layer on [CLS], and every parameter is trained.
+J. Devlin et al. (2018), "BERT", sections 3.2 and 4.1: a new layer, and every parameter is trained. Theirs reads the
+state at [CLS]; ours the mean of all states, as in lib/sentences.py, since a small model's [CLS] has little to say.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from lib.attention.backends import attention
-from lib.attention.masks import padding
 from lib.data import load
-from lib.heads import OfSequence, Pool
+from lib.heads import States
 from lib.load import from_pretrained, tokenizer_of
+from lib.sentences import Classifier, Encoder
 from lib.shapes import BT
 from lib.stack import Model
 from lib.tokens.base import Tokenizer
@@ -67,21 +68,16 @@ class Sentences:
 def loss(model: nn.Module, batch: tuple[BT, Tensor, Tensor]) -> tuple[Tensor, int]:
     """Cross-entropy, summed over the sentences, and how many there are."""
     ids, lengths, y = batch
-    return F.cross_entropy(model(ids, mask=padding(lengths)), y, reduction="sum"), len(y)
+    return F.cross_entropy(model(ids, lengths), y, reduction="sum"), len(y)
 
 
-def classifier(folder: str, init: str, p_dropout: float) -> Model:
-    """The BERT in a folder, with a head for two classes, whose pooling is pre-trained too if the folder's model pools.
-
-    init "scratch": all weights anew.
-    """
+def classifier(folder: str, init: str, p_dropout: float) -> Classifier:
+    """The BERT in a folder, or with init "scratch" one of its form with new weights, and one linear layer on top."""
     old = from_pretrained(folder)
-    model = Model(old.spec.but(head=OfSequence, n_classes=2, attend=attention, p_dropout=p_dropout, p_attend=0.0))
+    model = Model(old.spec.but(head=States, attend=attention, p_dropout=p_dropout, p_attend=0.0))
     if init == "pretrained":
         model.body.load_state_dict(old.body.state_dict())
-        for pool in (each for each in old.head.modules() if isinstance(each, Pool)):
-            model.head.get_submodule("pool").load_state_dict(pool.state_dict())
-    return model
+    return Classifier(Encoder(model), n_classes=2)
 
 
 def build(options: Options, seed: int) -> Task:
@@ -91,13 +87,13 @@ def build(options: Options, seed: int) -> Task:
     torch.set_flush_denormal(True)  # as in bert_pretrain
     tokenizer = tokenizer_of(options.model)
     model = classifier(options.model, options.init, options.p_dropout)
-    n_context = min(options.n_context, model.spec.n_positions)
+    n_context = min(options.n_context, model.encoder.model.spec.n_positions)
     train, held = (Sentences(split, tokenizer, n_context) for split in ("train", options.held))
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         device, parts = next(model.parameters()).device, torch.arange(len(held)).split(N_VALID)
         batches = (held.batch(numbers.tolist()) for numbers in parts)
-        z = torch.cat([model(ids.to(device), mask=padding(n.to(device))).cpu() for ids, n, _ in batches])
+        z = torch.cat([model(ids.to(device), n.to(device)).cpu() for ids, n, _ in batches])
         return {
             "accuracy": (z.argmax(1) == held.labels).float().mean().item(),
             "loss": F.cross_entropy(z, held.labels).item(),

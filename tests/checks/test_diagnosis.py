@@ -10,6 +10,7 @@ import torch
 
 from lib import seed
 from lib.checks import Case, Exercise, Misconception, check, hint
+from lib.checks.compare import Tolerance, differ, freeze
 from lib.checks.core import diagnose
 from lib.grad import Tensor
 
@@ -183,6 +184,13 @@ def test_each_kind_of_wrong_result_is_told_exactly(answer, expected, said):
     result = diagnose(exercise(), answer, 1)
     assert result.kind == expected, repr(result)
     assert said in repr(result)
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_infinities_are_no_difference():
+    got, want = (freeze(np.array([-np.inf, 2.0, x])) for x in (1.0, 4.0))
+    assert "is 3 at position 2: got 1.0, expected 4.0" in str(differ(got, want, Tolerance()))
+    assert differ(got, got, Tolerance()) is None
 
 
 def test_a_dtype_is_compared_where_it_matters():
