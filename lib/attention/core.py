@@ -47,12 +47,14 @@ def weights(
     s = q * (1 / math.sqrt(D) if scale is None else scale) @ for_each_head(k, H).mT  # B H T S
     s = score(s, *masks.indices(B, H, T, S, q.device))
     if mask is not masks.full:
-        s = s.where(masks.dense(mask, B, H, T, S, q.device), -math.inf)
+        allowed = masks.table(mask, B, H, T, S, q.device)
+        s = s + torch.where(allowed, 0.0, -math.inf).to(s.dtype)  # a small table; to add it is cheaper than to choose
     if sinks is not None:
         s = torch.cat((s, sinks.to(s.dtype)[:, None, None].expand(B, H, T, 1)), dim=-1)  # B H T S+1
-    nothing = s.amax(-1, keepdim=True) == -math.inf  # softmax would divide 0 by 0
-    if torch.compiler.is_compiling() or nothing.any():
-        return s.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)[..., :S]
+    if mask not in (masks.full, masks.causal) or score is not scores.same:  # a query may be left without a key
+        nothing = s.amax(-1, keepdim=True) == -math.inf  # softmax would divide 0 by 0
+        if torch.compiler.is_compiling() or nothing.any():
+            return s.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)[..., :S]
     return s.softmax(-1)[..., :S]
 
 
@@ -176,12 +178,15 @@ class Attention(nn.Module):
         require(cache is None or memory is None, "a cache is for self-attention: its keys come from x, not from memory")
         require(cache is not None or lengths is None, "lengths go with a cache; without one, use mask=padding(lengths)")
         q, mask, score = self._split(self.q(x)), masks.narrowed(self.mask, mask), self.score
+        at = torch.arange(x.shape[1], device=x.device) if cache is None else cache.next_positions(*x.shape[:2], lengths)
+        turn = self.pos.turn(at, q)
+        if memory is not None:
+            k, v = memory if isinstance(memory, tuple) else self.read(memory)
+            return turn(q), k, v, mask, score
+        self._check("memory", x, self.d_memory)
+        q, k, v = turn(q), turn(self._split(self.k(x))), self._split(self.v(x))
         if cache is None:
-            source = x if memory is None else memory
-            k, v = source if isinstance(source, tuple) else self.read(source)
-            return self.pos.on_heads(q, torch.arange(x.shape[1], device=x.device)), k, v, mask, score
-        at = cache.next_positions(len(x), x.shape[1], lengths)  # B T
-        q, k, v = self.pos.on_heads(q, at), self.pos.on_heads(self._split(self.k(x)), at), self._split(self.v(x))
+            return q, k, v, mask, score
         k, v, k_at = cache.extend(k, v, at)
         newest = mask is masks.causal and x.shape[1] == 1 and cache.n_all == k.shape[2]
         mask = masks.full if newest else masks.moved(mask, at, k_at)  # the newest of each row sees all before it

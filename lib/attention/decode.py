@@ -85,7 +85,8 @@ class Cache:
         old_k, old_v, old_at = self._read()
         seen_k, seen_v = torch.cat((old_k, k), dim=2), torch.cat((old_v, v), dim=2)  # copies: old ones may go below
         seen_at = torch.cat((old_at, at), dim=1)
-        seen_v = seen_v.masked_fill((seen_at < 0)[:, None, :, None], 0)  # even a weight of 0 would let a NaN through
+        empty = (seen_at < 0)[:, None, :, None]  # of which not even a NaN may come through
+        seen_k, seen_v = seen_k.masked_fill(empty, 0), seen_v.masked_fill(empty, 0)
         n = torch.maximum(self.n, at.amax(1) + 1)
         lasting = (at >= 0) & (at >= n.unsqueeze(1) - self.size)  # a later token of this call needs the others' slots
         b, t = lasting.nonzero(as_tuple=True)

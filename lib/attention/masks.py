@@ -226,13 +226,18 @@ def indices(B: int, H: int, T: int, S: int, device: torch.device | str = "cpu") 
 
 def dense(mask: Mask, B: int, H: int, T: int, S: int, device: torch.device | str = "cpu") -> BHTS:
     """The mask as a table (B, H, T, S) of bools. ValueError where it holds too few numbers or does not return bools."""
+    return table(mask, B, H, T, S, device).expand(B, H, T, S)
+
+
+def table(mask: Mask, B: int, H: int, T: int, S: int, device: torch.device | str = "cpu") -> Tensor:
+    """As `dense`, but with axes of 1, or none, where the mask does not differ: what broadcasts to that table."""
     try:
         allowed = mask(*indices(B, H, T, S, device))
     except IndexError as error:
         shape = f"{B} sequences, {H} heads, {T} queries and {S} keys"
         raise ValueError(f"the mask was made for a smaller batch than {shape}: {error}") from None
     require(allowed.dtype == torch.bool, f"a mask returns bools, True for 'may attend', not {allowed.dtype}")
-    return allowed.expand(B, H, T, S)
+    return allowed
 
 
 def _table(values: Tensor | Sequence[int], n_axes: int, name: str, bools: bool = False) -> Tensor:

@@ -1,10 +1,10 @@
 """Where a token stands. Without this, attention is blind to order: it sees a set, not a sequence.
 
-A position module has two hooks, and each kind uses one: `on_embed` adds to the embeddings, `on_heads` turns queries and
-keys. Positions `at` are whole numbers, (T,) for all sequences alike or (B, T).
+A position module has two hooks, and each kind uses one: `on_embed` adds to the embeddings, `turn` gives what turns
+queries and keys. Positions `at` are whole numbers, (T,) for all sequences alike or (B, T).
 
     Learned, Sinusoidal                     on_embed
-    Rotary(d_head, scaling=llama3())        on_heads
+    Rotary(d_head, scaling=llama3())        turn; on_heads(x, at) is turn(at, x)(x)
 """
 
 from __future__ import annotations
@@ -24,14 +24,21 @@ Scaling = Callable[[Tensor, Tensor], Tensor]
 the frequencies that a longer context is read with."""
 
 
+Turn = Callable[[BHTD], BHTD]
+
+
 class Position(nn.Module):
-    """No position at all: both hooks return what they get."""
+    """No position at all: embeddings, queries and keys stay what they are."""
 
     def on_embed(self, x: BTC, at: Tensor) -> BTC:
         return x
 
+    def turn(self, at: Tensor, like: Tensor) -> Turn:
+        """What turns all that stands at these positions: angles are computed once, for queries and keys."""
+        return lambda x: x
+
     def on_heads(self, x: BHTD, at: Tensor) -> BHTD:
-        return x
+        return self.turn(at, x)(x)
 
 
 class Learned(Position):
@@ -99,12 +106,20 @@ class Rotary(Position):
         self.d_head, self.d_rotary, self.base = d_head, d, base
         self.pairs, self.scaling = pairs or halves, scaling or (lambda f, at: f)
 
-    def on_heads(self, x: BHTD, at: Tensor) -> BHTD:
-        width = f"a head is {x.shape[-1]} wide, but these positions were built with d_head={self.d_head}"
-        require(x.shape[-1] == self.d_head, width)
-        angle = _angles(at, self.scaling(frequencies(self.d_rotary, self.base, x), at)).unsqueeze(-3)  # B 1 T D/2
-        turned = self.pairs(x[..., : self.d_rotary], angle.cos(), angle.sin()).to(x.dtype)
-        return turned if self.d_rotary == self.d_head else torch.cat((turned, x[..., self.d_rotary :]), dim=-1)
+    def turn(self, at: Tensor, like: Tensor) -> Turn:
+        angle = _angles(at, self.scaling(frequencies(self.d_rotary, self.base, like), at)).unsqueeze(-2)  # B T 1 D/2
+        cos, sin = angle.cos(), angle.sin()
+
+        def turned(x: BHTD) -> BHTD:
+            width = f"a head is {x.shape[-1]} wide, but these positions were built with d_head={self.d_head}"
+            require(x.shape[-1] == self.d_head, width)
+            x = x.transpose(1, 2)  # B T H D, as the projection left it in memory: the answer will lie there like that
+            y = self.pairs(x[..., : self.d_rotary], cos, sin).to(x.dtype)
+            if self.d_rotary < self.d_head:
+                y = torch.cat((y, x[..., self.d_rotary :]), dim=-1)
+            return y.transpose(1, 2)
+
+        return turned
 
 
 class NormedRotary(Rotary):
@@ -114,14 +129,15 @@ class NormedRotary(Rotary):
     section 3, there without the rotary positions.
     """
 
-    def on_heads(self, x: BHTD, at: Tensor) -> BHTD:
-        return super().on_heads(F.rms_norm(x, x.shape[-1:]), at)
+    def turn(self, at: Tensor, like: Tensor) -> Turn:
+        turned = super().turn(at, like)
+        return lambda x: turned(F.rms_norm(x, x.shape[-1:]))
 
 
 def halves(x: BHTD, cos: Tensor, sin: Tensor) -> BHTD:
-    """Number i turns with number i + d / 2."""
+    """Number i turns with number i + d / 2. (addcmul(a, b, c, value=v) is a + v b c, in one go.)"""
     x1, x2 = x.chunk(2, dim=-1)
-    return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1)
+    return torch.cat((torch.addcmul(x1 * cos, x2, sin, value=-1), torch.addcmul(x1 * sin, x2, cos)), dim=-1)
 
 
 def neighbours(x: BHTD, cos: Tensor, sin: Tensor) -> BHTD:

@@ -56,6 +56,8 @@ class Options:
     """A data set of the course with a column "text", one document a row."""
     sentences: str = ""
     """A data set with a column "sentence", whose training sentences are read too, for the gaps alone; "" for none."""
+    n_repeats: int = number(1, least=1)
+    """Times that those are read in each pass over the documents."""
     streaming: bool = False
     """Read the documents as they come, through a buffer that shuffles them; what is not read is not fetched either."""
     n_buffer: int = number(1000, least=1)
@@ -183,7 +185,8 @@ def training_rows(
     for _ in range(options.n_passes):
         made = sentence_pairs(read, options.n_context, rng, p_hard=options.p_hard)
         labels += [pair.label for pair in made]
-        shuffled = [[alone[i] for i in rng.permutation(len(alone))]] if alone else []
+        order = rng.permutation(len(alone) * options.n_repeats) % max(1, len(alone))
+        shuffled = [[alone[i] for i in order]] if alone else []
         mixed_up = sentence_pairs(shuffled, options.n_context, rng, p_follows=1.0)
         labels += [IGNORE] * len(mixed_up)
         pairs += made + mixed_up
@@ -262,7 +265,8 @@ def build(options: Options, seed: int) -> Task:
         table = model.body.embed.tokens.weight
         table.data = vectors(together, options.d_model, model.spec.std)
     watch = "nats" if options.held == "tuning" else ""  # the best of many test scores would be a choice
-    slowly = {"head.sentence.": 0.1}  # the rate of the table saturates its tanh
+    # At the rate of the matrices the pairs' tanh is saturated, and of the counts in the table nothing is left.
+    slowly = {"head.sentence.": 0.1, "body.embed.tokens.": 0.03}
     return Task(model, rows, loss, lambda model: score(model, scored, pairs), watch, better=min, shares=slowly)
 
 

@@ -138,8 +138,8 @@ def test_positions_of_a_memory_are_its_own():
             super().__init__(4)
             self.first = first
 
-        def on_heads(self, x, at):
-            return super().on_heads(x, at + self.first[x.shape[2]])
+        def turn(self, at, like):
+            return super().turn(at + self.first[len(at)], like)
 
     rng = np.random.default_rng(5)
     x, memory = normal(rng, 2, 3, 8), normal(rng, 2, 5, 8)

@@ -123,6 +123,12 @@ def test_fine_tuning_begins_with_what_was_learned_or_with_nothing():
     assert not torch.equal(anew.body.embed.tokens.weight, model.body.embed.tokens.weight)
 
 
+def test_the_further_sentences_are_read_as_often_as_one_says():
+    assert course("tokenizer", "bert-mini", SMALL)[0] == 0
+    once, thrice = ((plan(n_repeats=n).make().train.labels == IGNORE).sum() for n in (1, 3))
+    assert 2 * once <= thrice <= 4 * once and once > 0
+
+
 def test_nothing_is_watched_on_the_test_split():
     pretrained()
     assert plan(held="tuning").make().watch and not plan(held="test").make().watch
