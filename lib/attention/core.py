@@ -178,7 +178,8 @@ class Attention(nn.Module):
         require(cache is None or memory is None, "a cache is for self-attention: its keys come from x, not from memory")
         require(cache is not None or lengths is None, "lengths go with a cache; without one, use mask=padding(lengths)")
         q, mask, score = self._split(self.q(x)), masks.narrowed(self.mask, mask), self.score
-        at = torch.arange(x.shape[1], device=x.device) if cache is None else cache.next_positions(*x.shape[:2], lengths)
+        T = x.shape[1]
+        at = torch.arange(T, device=x.device) if cache is None else cache.next_positions(len(x), T, lengths)
         turn = self.pos.turn(at, q)
         if memory is not None:
             k, v = memory if isinstance(memory, tuple) else self.read(memory)
