@@ -119,10 +119,17 @@ class Request:
         require(0 <= p_dropout < 1, f"p_dropout is a probability below 1, not {p_dropout}")
         self.q, self.k, self.v, self.mask, self.score, self.sinks = q, k, v, mask, score, sinks
         self.scale, self.p_dropout = 1 / math.sqrt(q.shape[3]) if scale is None else scale, p_dropout
-        (B, H, T, _), S = q.shape, k.shape[2]
-        self.sizes = B, H, T, S
-        self.pattern = Pattern.of(mask, score, B, H, T, S, q.device)  # or why there is none
+        B, H, T, _ = q.shape
+        self.sizes = B, H, T, k.shape[2]
+        self._pattern: Pattern | str | None = None
         self.on_cpu, self.on_gpu = q.device.type == "cpu", q.device.type == "cuda"
+
+    @property
+    def pattern(self) -> Pattern | str:
+        """The pattern of mask and score, or why there is none. Found when first asked for: not every back end asks."""
+        if self._pattern is None:  # torch.compile cannot read a functools.cached_property
+            self._pattern = Pattern.of(self.mask, self.score, *self.sizes, self.q.device)
+        return self._pattern
 
     @property
     def interval(self) -> tuple[Tensor, Tensor] | None:

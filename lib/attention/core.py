@@ -45,7 +45,8 @@ def weights(
     check(q, k, sinks=sinks)
     (B, H, T, D), S = q.shape, k.shape[2]
     s = q * (1 / math.sqrt(D) if scale is None else scale) @ for_each_head(k, H).mT  # B H T S
-    s = score(s, *masks.indices(B, H, T, S, q.device))
+    if score is not scores.same:
+        s = score(s, *masks.indices(B, H, T, S, q.device))
     if mask is not masks.full:
         allowed = masks.table(mask, B, H, T, S, q.device)
         s = s + torch.where(allowed, 0.0, -math.inf).to(s.dtype)  # a small table; to add it is cheaper than to choose
@@ -210,19 +211,35 @@ def for_each_head(x: BGSD, H: int) -> Tensor:
 
 def check(q: Tensor, k: Tensor, v: Tensor | None = None, sinks: Tensor | None = None) -> None:
     """ValueError unless q (B, H, T, D), k (B, G, S, D), v (B, G, S, any) and sinks (H,) go together."""
-    v = k if v is None else v
-    shapes = f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-    require(q.dim() == k.dim() == v.dim() == 4, f"q, k and v have 4 axes, B H T D, and {shapes}")
-    require(min(q.numel(), k.numel(), v.numel()) > 0, f"no axis may be empty: {shapes}")
-    require(q.shape[0] == k.shape[0] == v.shape[0], f"q, k and v must hold the same number of sequences: {shapes}")
-    require(q.shape[3] == k.shape[3], f"queries and keys are multiplied, so they must be equally wide: {shapes}")
-    require(k.shape[1:3] == v.shape[1:3], f"each key needs one value, in as many heads: {shapes}")
-    require(q.shape[1] % k.shape[1] == 0, f"the heads of q must be a multiple of those of k and v: {shapes}")
-    require(q.dtype == k.dtype == v.dtype, f"dtypes differ: q {q.dtype}, k {k.dtype}, v {v.dtype}")
-    require(q.dtype.is_floating_point, f"q, k and v are floating-point numbers, not {q.dtype}: convert them first")
-    require(q.device == k.device == v.device, f"devices differ: q on {q.device}, k on {k.device}, v on {v.device}")
-    if sinks is not None:
-        H, found = q.shape[1], f"not {sinks.dtype} of shape {tuple(sinks.shape)}"
-        fits = sinks.shape == (H,) and sinks.is_floating_point()
-        require(fits, f"sinks are {H} floating-point numbers, one for each head of q, {found}")
-        require(sinks.device == q.device, f"devices differ: q on {q.device}, sinks on {sinks.device}")
+    problem = _misfit(q, k, k if v is None else v, sinks)
+    if problem:
+        given = {"q": q, "k": k, "v": v, "sinks": sinks}
+        found = (f"{name} {tuple(x.shape)} {x.dtype} on {x.device}" for name, x in given.items() if x is not None)
+        raise ValueError(f"{problem}: got {', '.join(found)}")
+
+
+def _misfit(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor | None) -> str:
+    """What does not fit, or nothing. Attention is called in every layer, so no message is made before it is needed."""
+    if not q.dim() == k.dim() == v.dim() == 4:
+        return "q, k and v have 4 axes, B H T D"
+    if min(q.numel(), k.numel(), v.numel()) == 0:
+        return "no axis may be empty"
+    if not q.shape[0] == k.shape[0] == v.shape[0]:
+        return "q, k and v must hold the same number of sequences"
+    if q.shape[3] != k.shape[3]:
+        return "queries and keys are multiplied, so they must be equally wide"
+    if k.shape[1:3] != v.shape[1:3]:
+        return "each key needs one value, in as many heads"
+    if q.shape[1] % k.shape[1]:
+        return "the heads of q must be a multiple of those of k and v"
+    if not q.dtype == k.dtype == v.dtype:
+        return "dtypes differ"
+    if not q.dtype.is_floating_point:
+        return "q, k and v are floating-point numbers: convert them first"
+    if not q.device == k.device == v.device:
+        return "devices differ"
+    if sinks is None:
+        return ""
+    if not (sinks.shape == q.shape[1:2] and sinks.is_floating_point()):
+        return f"sinks are {q.shape[1]} floating-point numbers, one for each head of q"
+    return "" if sinks.device == q.device else "devices differ"

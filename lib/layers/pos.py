@@ -97,7 +97,7 @@ class Rotary(Position):
         d_head: int,
         d_rotary: int | None = None,
         base: float = 10000.0,
-        pairs: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+        pairs: type[halves] | type[neighbours] | None = None,
         scaling: Scaling | None = None,
     ):
         super().__init__()
@@ -109,15 +109,15 @@ class Rotary(Position):
     def turn(self, at: Tensor, like: Tensor) -> Turn:
         angle = _angles(at, self.scaling(frequencies(self.d_rotary, self.base, like), at)).unsqueeze(-2)  # B T 1 D/2
         cos, sin = angle.cos(), angle.sin()
+        cos, sin = self.pairs.join(cos, cos), self.pairs.join(-sin, sin)
 
         def turned(x: BHTD) -> BHTD:
             width = f"a head is {x.shape[-1]} wide, but these positions were built with d_head={self.d_head}"
             require(x.shape[-1] == self.d_head, width)
             x = x.transpose(1, 2)  # B T H D, as the projection left it in memory: the answer will lie there like that
-            y = self.pairs(x[..., : self.d_rotary], cos, sin).to(x.dtype)
-            if self.d_rotary < self.d_head:
-                y = torch.cat((y, x[..., self.d_rotary :]), dim=-1)
-            return y.transpose(1, 2)
+            turns, stays = x.split((self.d_rotary, self.d_head - self.d_rotary), dim=-1)
+            y = torch.addcmul(turns * cos, self.pairs.swap(turns), sin).to(x.dtype)  # turns cos + swapped sin
+            return torch.cat((y, stays), dim=-1).transpose(1, 2) if stays.shape[-1] else y.transpose(1, 2)
 
         return turned
 
@@ -134,16 +134,30 @@ class NormedRotary(Rotary):
         return lambda x: turned(F.rms_norm(x, x.shape[-1:]))
 
 
-def halves(x: BHTD, cos: Tensor, sin: Tensor) -> BHTD:
-    """Number i turns with number i + d / 2. (addcmul(a, b, c, value=v) is a + v b c, in one go.)"""
-    x1, x2 = x.chunk(2, dim=-1)
-    return torch.cat((torch.addcmul(x1 * cos, x2, sin, value=-1), torch.addcmul(x1 * sin, x2, cos)), dim=-1)
+class halves:
+    """Number i turns with number i + d / 2."""
+
+    @staticmethod
+    def join(x1: Tensor, x2: Tensor) -> Tensor:
+        """What lies in pairs: (..., d / 2) twice -> (..., d)."""
+        return torch.cat((x1, x2), dim=-1)
+
+    @staticmethod
+    def swap(x: Tensor) -> Tensor:
+        """Each number's other one in its place."""
+        return x.roll(x.shape[-1] // 2, dims=-1)
 
 
-def neighbours(x: BHTD, cos: Tensor, sin: Tensor) -> BHTD:
+class neighbours:
     """Number 2i turns with number 2i + 1."""
-    x1, x2 = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1).flatten(-2)
+
+    @staticmethod
+    def join(x1: Tensor, x2: Tensor) -> Tensor:
+        return torch.stack((x1, x2), dim=-1).flatten(-2)
+
+    @staticmethod
+    def swap(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
 
 
 def frequencies(d: int, base: float, like: Tensor) -> Tensor:
