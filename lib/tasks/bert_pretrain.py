@@ -58,6 +58,8 @@ class Options:
     """A data set with a column "sentence", whose training sentences are read too, for the gaps alone; "" for none."""
     n_repeats: int = number(1, least=1)
     """Times that those are read in each pass over the documents."""
+    further: str = ""
+    """A data set with a column "text", whose training documents are read too, once, for the gaps alone; "" for none."""
     streaming: bool = False
     """Read the documents as they come, through a buffer that shuffles them; what is not read is not fetched either."""
     n_buffer: int = number(1000, least=1)
@@ -116,11 +118,18 @@ def further_sentences(options: Options) -> list[str]:
     return list(load(options.sentences)["train"]["sentence"]) if options.sentences else []
 
 
+def further_documents(options: Options) -> list[str]:
+    """The training documents of `options.further`. IMDB's reviews mark a line break as a web page does."""
+    texts = load(options.further)["train"]["text"] if options.further else []
+    return [text.replace("<br />", "\n") for text in texts]
+
+
 def train_tokenizer(options: Options) -> Tokenizer:
     """WordPiece on the training text; what `course tokenizer` writes to `options.tokenizer`."""
     train, _ = documents(options)
     template = Template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
-    return WordPiece.train(train + further_sentences(options), options.n_vocab, least=2, template=template)
+    texts = train + further_sentences(options) + further_documents(options)
+    return WordPiece.train(texts, options.n_vocab, least=2, template=template)
 
 
 def find_tokenizer(path: str, command: str) -> Tokenizer:
@@ -170,27 +179,24 @@ class Rows:
         return x, self.kinds[chosen].long(), lengths, y, self.labels[chosen]
 
 
-def training_rows(
-    texts: Sequence[str], further: Sequence[str], tokenizer: Tokenizer, options: Options, seed: int
-) -> Rows:
-    """Rows of all documents, parted n_passes times; and of the further sentences, in another order each time.
+def training_rows(texts: Sequence[str], tokenizer: Tokenizer, options: Options, seed: int) -> Rows:
+    """Rows of all documents, parted n_passes times; and of what is read for the gaps alone.
 
-    Those stand alone, so none follows another: of their rows only the gaps are asked.
+    Of that, further documents are parted once. Further sentences stand alone, so they follow each other in another
+    order each time.
     """
     rng = np.random.default_rng(mixed(seed, 0))
     read = encoded(texts, tokenizer)
-    alone = [tokenizer.encode(each, special=False).ids for each in further]
+    alone = [tokenizer.encode(each, special=False).ids for each in further_sentences(options)]
+    gaps = sentence_pairs(encoded(further_documents(options), tokenizer), options.n_context, rng, p_follows=1.0)
     pairs: list[Pair] = []
-    labels: list[int] = []
     for _ in range(options.n_passes):
-        made = sentence_pairs(read, options.n_context, rng, p_hard=options.p_hard)
-        labels += [pair.label for pair in made]
+        pairs += sentence_pairs(read, options.n_context, rng, p_hard=options.p_hard)
         order = rng.permutation(len(alone) * options.n_repeats) % max(1, len(alone))
         shuffled = [[alone[i] for i in order]] if alone else []
-        mixed_up = sentence_pairs(shuffled, options.n_context, rng, p_follows=1.0)
-        labels += [IGNORE] * len(mixed_up)
-        pairs += made + mixed_up
-    return Rows(pairs, labels, tokenizer, options)
+        gaps += sentence_pairs(shuffled, options.n_context, rng, p_follows=1.0)
+    labels = [pair.label for pair in pairs] + [IGNORE] * len(gaps)
+    return Rows(pairs + gaps, labels, tokenizer, options)
 
 
 def held_rows(texts: Sequence[str], tokenizer: Tokenizer, options: Options) -> tuple[Rows, list[Pair]]:
@@ -255,7 +261,7 @@ def build(options: Options, seed: int) -> Task:
     torch.set_flush_denormal(True)  # a rare token's averages in AdamW fade to numbers that a processor is slow with
     tokenizer = find_tokenizer(options.tokenizer, "course tokenizer bert-mini")
     train, held = documents(options, seed)
-    rows = training_rows(train, further_sentences(options), tokenizer, options, seed)
+    rows = training_rows(train, tokenizer, options, seed)
     scored, pairs = held_rows(held, tokenizer, options)
     sizes: dict[str, Any] = {name: getattr(options, name) for name in ("n_layers", "n_heads", "d_model", "p_dropout")}
     sizes |= {"n_vocab": len(tokenizer), "n_positions": options.n_context, "d_ff": 4 * options.d_model}

@@ -17,7 +17,7 @@ from lib.train import ConfigError
 TOPICS = ("rain cloud storm sky", "goal team match score", "bank price share profit")
 SMALL = {
     "options.n_vocab": 120, "options.n_context": 24, "options.n_layers": 1, "options.n_heads": 2, "options.d_model": 8,
-    "options.n_passes": 2, "train.steps": 3, "train.batch": 8, "train.warmup": 1,
+    "options.n_passes": 2, "options.further": '""', "train.steps": 3, "train.batch": 8, "train.warmup": 1,
 }  # fmt: skip
 CLASSIFY = {"train.steps": 2, "train.batch": 4, "train.warmup": 1, "options.n_context": 12}
 
@@ -34,13 +34,15 @@ CORPUS = DatasetDict(
 )
 REVIEWS = {"sentence": ["a fine film", "a dull film", "fine and quick", "dull , slow"], "label": [1, 0, 1, 0]}
 FILMS = DatasetDict({part: Dataset.from_dict(REVIEWS) for part in ("train", "validation", "test")})
+REVIEWED = "stanfordnlp/imdb"
+LONGER = DatasetDict(train=Dataset.from_dict({"text": ["Of five ★ it has two.<br /><br />A fine ★ film. Go."] * 3}))
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     """An empty folder to work in, and small data in place of the real."""
     monkeypatch.chdir(tmp_path)
-    data = {bert_pretrain.NAME: CORPUS, bert_classify.NAME: FILMS}
+    data = {bert_pretrain.NAME: CORPUS, bert_classify.NAME: FILMS, REVIEWED: LONGER}
     for module in (bert_pretrain, bert_classify):
         monkeypatch.setattr(module, "load", data.__getitem__)
     return tmp_path
@@ -127,6 +129,18 @@ def test_the_further_sentences_are_read_as_often_as_one_says():
     assert course("tokenizer", "bert-mini", SMALL)[0] == 0
     once, thrice = ((plan(n_repeats=n).make().train.labels == IGNORE).sum() for n in (1, 3))
     assert 2 * once <= thrice <= 4 * once and once > 0
+
+
+def test_further_documents_are_read_once_for_the_gaps_alone_and_by_the_tokenizer():
+    assert course("tokenizer", "bert-mini", SMALL | {"options.further": REVIEWED})[0] == 0
+    tokenizer = bert_pretrain.read_tokenizer("runs/bert-mini/tokenizer.json")
+    assert "★" in tokenizer.pieces and "<" not in tokenizer.pieces
+    star = tokenizer.id_of("★")
+    for n_passes in (1, 3):
+        rows = plan(n_passes=n_passes, further=REVIEWED).make().train
+        assert int((rows.ids == star).sum()) == 6, "two in each of three reviews, however often the news is read"
+        assert (rows.labels[(rows.ids == star).any(dim=1)] == IGNORE).all()
+    assert not (plan().make().train.ids == star).any()
 
 
 def test_nothing_is_watched_on_the_test_split():
