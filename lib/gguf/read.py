@@ -11,7 +11,7 @@ GGUF file is data and never code. Every problem is a ValueError that names the f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from lib.gguf.names import FACTORS, LAYOUTS, WORDS, placed
-from lib.gguf.vocabulary import CONTROL, UNUSED, USER_DEFINED
+from lib.gguf.vocabulary import ADDED, NORMAL, UNUSED, USER_DEFINED
 from lib.load import parameters
 from lib.shapes import require
 from lib.stack import Model
 from lib.tokens.added import Added
 from lib.tokens.bpe import BPE
+from lib.tokens.fallback import FallbackBPE
 from lib.tokens.layout import Template
 
 if TYPE_CHECKING:
@@ -53,27 +54,60 @@ def from_gguf(path: str | os.PathLike[str], dtype: torch.dtype | None = None, **
     return model.eval()
 
 
-def tokenizer_of(path: str | os.PathLike[str]) -> BPE:
-    """The byte-level BPE in a file."""
+def tokenizer_of(path: str | os.PathLike[str]) -> BPE | FallbackBPE:
+    """The tokenizer in a file: byte-level BPE, or SentencePiece's."""
     with _opened(path) as reader:
         told = {key.removeprefix(TOKENIZER): value for key, value in _told(reader) if key.startswith(TOKENIZER)}
-        kind, pre = told.get("model"), str(told.get("pre"))
-        require(kind == "gpt2", f"{TOKENIZER}model is {kind!r}, but ours is 'gpt2', which is byte-level BPE")
-        require(pre in WORDS, f"{TOKENIZER}pre is {pre!r}, but ours are {', '.join(map(repr, WORDS))}")
-        lacking = [TOKENIZER + name for name in ("tokens", "merges", "token_type") if name not in told]
-        require(not lacking, f"it lacks {', '.join(lacking)}")
-        kinds, (splits, whole) = dict(zip(told["tokens"], told["token_type"], strict=True)), WORDS[pre]
-        specials = [
-            Added(piece, special=kind == CONTROL) for piece, kind in kinds.items() if kind in (CONTROL, USER_DEFINED)
-        ]
-        pieces = told["tokens"]
-        while pieces and kinds[pieces[-1]] == UNUSED:  # rows of the table that no text uses
-            pieces.pop()
-        merges = [(a, b) for a, _, b in (merge.partition(" ") for merge in told["merges"])]
-        before, behind = _around(told, "bos", whole), _around(told, "eos", False)
-        template = Template(f"{before} $A {behind}", f"{before} $A {behind} {before} $B {behind}")
-        choices: dict[str, Any] = {"splits": splits, "ignore_merges": whole, "partial": True}
-        return BPE(pieces, merges, **choices, specials=specials, template=template)
+        kind = told.get("model")
+        require(kind in TOKENIZERS, f"{TOKENIZER}model is {kind!r}, but ours are {', '.join(map(repr, TOKENIZERS))}")
+        return TOKENIZERS[kind](told)
+
+
+def _byte_level(told: dict[str, Any]) -> BPE:
+    pre = str(told.get("pre"))
+    require(pre in WORDS, f"{TOKENIZER}pre is {pre!r}, but ours are {', '.join(map(repr, WORDS))}")
+    splits, whole = WORDS[pre]
+    _needs(told, "tokens", "merges", "token_type")
+    merges = [(a, b) for a, _, b in (merge.partition(" ") for merge in told["merges"])]
+    shared = _shared(told, begins=whole)
+    return BPE(_pieces(told), merges, splits=splits, ignore_merges=whole, partial=True, **shared)
+
+
+def _sentencepiece(told: dict[str, Any]) -> FallbackBPE:
+    """Any two pieces merge whose whole is a piece, and those of the highest score first."""
+    _needs(told, "tokens", "scores", "token_type")
+    scored = zip(told["tokens"], told["scores"], told["token_type"], strict=True)
+    plain = {piece: score for piece, score, kind in scored if kind == NORMAL}
+    splits = {piece: [(piece[:i], piece[i:]) for i in range(1, len(piece))] for piece in plain}
+    ordered = sorted(plain, key=lambda piece: -plain[piece])
+    merges = [pair for piece in ordered for pair in splits[piece] if plain.keys() >= {*pair}]
+    space = "normal" if told.get("add_space_prefix", True) else "never"
+    return FallbackBPE(_pieces(told), merges, space=space, **_shared(told, begins=True))
+
+
+TOKENIZERS: dict[Any, Callable[[dict[str, Any]], BPE | FallbackBPE]] = {"gpt2": _byte_level, "llama": _sentencepiece}
+
+
+def _needs(told: dict[str, Any], *names: str) -> None:
+    lacking = [TOKENIZER + name for name in names if name not in told]
+    require(not lacking, f"it lacks {', '.join(lacking)}")
+
+
+def _pieces(told: dict[str, Any]) -> list[str]:
+    """All but the last ones that no text uses: rows that fill up the model's table."""
+    n = len(told["tokens"])
+    while n and told["token_type"][n - 1] == UNUSED:
+        n -= 1
+    return told["tokens"][:n]
+
+
+def _shared(told: dict[str, Any], begins: bool) -> dict[str, Any]:
+    """What every kind has. begins: whether a text begins with bos in a file that does not say."""
+    kinds = zip(told["tokens"], told["token_type"], strict=True)
+    specials = [Added(piece, special=kind != USER_DEFINED) for piece, kind in kinds if kind in ADDED]
+    before, behind = _around(told, "bos", begins), _around(told, "eos", False)
+    template = Template(f"{before} $A {behind}", f"{before} $A {behind} {before} $B {behind}")
+    return {"specials": specials, "template": template}
 
 
 def _around(told: dict[str, Any], name: str, unless_told: bool) -> str:

@@ -22,7 +22,9 @@ from lib.tokens.fallback import BYTES, FallbackBPE
 from lib.tokens.roles import roles
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-"""Of tokenizer.ggml.token_type. CONTROL and USER_DEFINED are special tokens; decoding leaves out the former."""
+"""Of tokenizer.ggml.token_type. Decoding leaves out the special tokens but USER_DEFINED ones."""
+ADDED = UNKNOWN, CONTROL, USER_DEFINED
+"""Special tokens."""
 IDS = {
     "bos_token_id": "bos_token",
     "eos_token_id": "eos_token",

@@ -149,7 +149,7 @@ def test_tokens_around_a_text(tmp_path):
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"model": "llama"}, "tokenizer.ggml.model is 'llama', but ours is 'gpt2'"),
+        ({"model": "bert"}, "tokenizer.ggml.model is 'bert', but ours are 'gpt2', 'llama'"),
         ({"pre": "falcon"}, "tokenizer.ggml.pre is 'falcon', but ours are 'gpt-2'"),
         ({"pre": None}, "tokenizer.ggml.pre is 'None'"),
         ({"merges": None}, "it lacks tokenizer.ggml.merges"),

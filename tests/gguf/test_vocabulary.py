@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from lib.gguf import save_gguf, tokenizer_of
 from lib.gguf.vocabulary import vocabulary
+from lib.spec import get
+from lib.stack import Model
 from lib.tokens.added import Added
 from lib.tokens.bpe import BPE
 from lib.tokens.char import Char
 from lib.tokens.fallback import BYTES, FallbackBPE
 from lib.tokens.layout import Template
 from lib.tokens.unigram import Unigram
+from tests.gguf import files
 
 END = "<|end|>"
 BYTE = BPE.train(["ab abc"], 260, specials=[END])
@@ -46,6 +50,46 @@ def test_the_pieces_of_sentencepiece_have_scores_and_types():
     }  # fmt: skip
     never = vocabulary(fallback(space="never", template=Template("<s> $A </s>")), 266)
     assert never["tokenizer.ggml.add_space_prefix"] is False and never["tokenizer.ggml.add_eos_token"] is True
+
+
+TEXTS = ["", "a", " a", "aba", "ab aba  b", "baba", "a<tool>ab", "<s>ab</s>", "ä\n", "aaab a", "zo€"]
+
+
+@pytest.mark.parametrize("space", ["normal", "never"])
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "<s> $A </s>"])
+def test_sentencepiece_is_read_back(space, template, tmp_path):
+    tokenizer = fallback(space=space, template=Template(template))
+    model = Model(get("llama").but(n_vocab=268, n_positions=12, n_layers=1, n_heads=2, d_model=8, d_ff=8))
+    save_gguf(model, tokenizer, tmp_path / "m.gguf")
+    again = tokenizer_of(tmp_path / "m.gguf")
+    assert isinstance(again, FallbackBPE)
+    assert (again.pieces, again.merges, again.added) == (tokenizer.pieces, tokenizer.merges, tokenizer.added)
+    for text in TEXTS:
+        assert again.encode(text).ids == tokenizer.encode(text).ids, text
+        ids = tokenizer.encode(text).ids
+        assert again.decode(ids) == tokenizer.decode(ids), text
+
+
+def test_the_higher_score_merges_first_wherever_it_stands_in_the_file(tmp_path):
+    told = vocabulary(fallback(), 268)
+    scores = told["tokenizer.ggml.scores"]
+    ab, of_space = PIECES.index("ab"), PIECES.index("▁a")
+    scores[ab], scores[of_space] = scores[of_space], scores[ab]
+    files.write(tmp_path / "m.gguf", "llama", told, {})
+    tokenizer = tokenizer_of(tmp_path / "m.gguf")
+    assert tokenizer.merges[:2] == [("▁", "a"), ("a", "b")]
+    assert [PIECES[i] for i in tokenizer.encode("ab").ids] == ["<s>", "▁a", "b"]
+    del told["tokenizer.ggml.add_space_prefix"], told["tokenizer.ggml.add_bos_token"]
+    files.write(tmp_path / "n.gguf", "llama", told, {})
+    assert tokenizer_of(tmp_path / "n.gguf").encode("ab").ids == tokenizer.encode("ab").ids, "llama.cpp's defaults"
+
+
+def test_sentencepiece_without_scores_is_said(tmp_path):
+    told = vocabulary(fallback(), 268)
+    del told["tokenizer.ggml.scores"]
+    files.write(tmp_path / "m.gguf", "llama", told, {})
+    with pytest.raises(ValueError, match=r"it lacks tokenizer\.ggml\.scores"):
+        tokenizer_of(tmp_path / "m.gguf")
 
 
 def test_what_stands_around_a_text():
