@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +83,8 @@ class Options:
     """The tokens' first vectors are out of counts of who stands at most so far from whom; 0: they are noise."""
     p_hard: float = number(0.3, least=0, most=1)
     """Share of hard pairs among those that do not follow."""
+    w_pairs: float = number(1.0, least=0)
+    """What a nat of the pairs weighs beside a nat of the gaps."""
     held: Literal["tuning", "test"] = "tuning"
 
 
@@ -221,15 +224,15 @@ class AtGaps(Model):
         return head.tokens(y[asked][None], table)[0], head.sentence(y, table)
 
 
-def loss(model: nn.Module, batch: tuple[BT, BT, Tensor, BT, Tensor]) -> tuple[Tensor, Tensor]:
-    """Nats a gap plus nats a pair, times the number of gaps; and that number."""
+def loss(model: nn.Module, batch: tuple[BT, BT, Tensor, BT, Tensor], w_pairs: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Nats a gap plus w_pairs times nats a pair, times the number of gaps; and that number."""
     x, kinds, lengths, y, labels = batch
     asked = y != IGNORE
     tokens, pairs = model(x, kinds, lengths, asked)
     gaps = F.cross_entropy(tokens, y[asked], reduction="sum")
     n_pairs = (labels != IGNORE).sum().clamp(min=1)
     follows = F.cross_entropy(pairs, labels, ignore_index=IGNORE, reduction="sum") / n_pairs
-    return gaps + follows * asked.sum(), asked.sum()
+    return gaps + w_pairs * follows * asked.sum(), asked.sum()
 
 
 @torch.no_grad()
@@ -273,7 +276,8 @@ def build(options: Options, seed: int) -> Task:
     watch = "nats" if options.held == "tuning" else ""  # the best of many test scores would be a choice
     # At the rate of the matrices the pairs' tanh is saturated, and of the counts in the table nothing is left.
     slowly = {"head.sentence.": 0.1, "body.embed.tokens.": 0.03}
-    return Task(model, rows, loss, lambda model: score(model, scored, pairs), watch, better=min, shares=slowly)
+    weighed = partial(loss, w_pairs=options.w_pairs)
+    return Task(model, rows, weighed, lambda model: score(model, scored, pairs), watch, better=min, shares=slowly)
 
 
 def export(model: Model, options: Options, folder: Path) -> None:
