@@ -157,6 +157,7 @@ def main() -> int:
     found = ways(ours, their, prompt)
     continuation = tokenizer.decode(found["ours"]())
     speed = speeds(found)
+    assert isinstance(tokenizer, BPE)
     counted = tokens(tokenizer)
     result = {
         "prompt": PROMPT,
